@@ -1,0 +1,95 @@
+import * as z from "zod";
+import { operation } from "../http/operation.ts";
+import { pageOf } from "../http/page.ts";
+import { isoTime } from "../platform/clock.ts";
+import { maskedValue } from "./virtual-key.ts";
+import type { AssignedKey } from "./virtual-keys.ts";
+import { VirtualKeyInput, VirtualKeyPatch, VirtualKeyQuery, VirtualKeyView } from "./virtual-keys.wire.ts";
+
+export const virtualKeyOperations = [
+  operation(
+    {
+      method: "GET",
+      path: "/v1/virtual-keys",
+      needs: "platform_admin",
+      summary: "List the virtual keys of the org",
+      query: VirtualKeyQuery,
+      status: 200,
+      answer: pageOf(VirtualKeyView),
+    },
+    async ({ services, principal, query }) => {
+      const page = await services.virtualKeys.list(principal.org, query);
+      return { ...page, rows: page.rows.map((row) => viewOf(row)) };
+    },
+  ),
+  operation(
+    {
+      method: "POST",
+      path: "/v1/virtual-keys",
+      needs: "platform_admin",
+      summary: "Create a virtual key; its value is in this answer only",
+      body: VirtualKeyInput,
+      status: 201,
+      answer: VirtualKeyView,
+    },
+    async ({ services, principal, body }) => {
+      const created = await services.virtualKeys.create(principal.org, principal.id, body);
+      return viewOf(created, created.value);
+    },
+  ),
+  operation(
+    {
+      method: "GET",
+      path: "/v1/virtual-keys/:virtual_key_id",
+      needs: "platform_admin",
+      summary: "Read a virtual key",
+      status: 200,
+      answer: VirtualKeyView,
+    },
+    async ({ services, principal, param }) =>
+      viewOf(await services.virtualKeys.get(principal.org, param("virtual_key_id"))),
+  ),
+  operation(
+    {
+      method: "PATCH",
+      path: "/v1/virtual-keys/:virtual_key_id",
+      needs: "platform_admin",
+      summary: "Change the given fields of a virtual key; servers replaces all assignments",
+      body: VirtualKeyPatch,
+      status: 200,
+      answer: VirtualKeyView,
+    },
+    async ({ services, principal, param, body }) =>
+      viewOf(await services.virtualKeys.update(principal.org, param("virtual_key_id"), principal.id, body)),
+  ),
+  operation(
+    {
+      method: "DELETE",
+      path: "/v1/virtual-keys/:virtual_key_id",
+      needs: "platform_admin",
+      summary: "Delete a virtual key",
+      status: 200,
+      answer: z.strictObject({ deleted: z.literal(true) }),
+    },
+    async ({ services, principal, param }) => {
+      await services.virtualKeys.remove(principal.org, param("virtual_key_id"));
+      return { deleted: true as const };
+    },
+  ),
+];
+
+function viewOf({ key, servers }: AssignedKey, value = maskedValue(key.last4)): VirtualKeyView {
+  return {
+    virtual_key_id: key.virtual_key_id,
+    org_id: key.org_id,
+    name: key.name,
+    description: key.description,
+    value,
+    is_active: key.is_active,
+    servers: servers.map(({ server_id, tools_to_execute }) => ({ server_id, tools_to_execute: [...tools_to_execute] })),
+    created: isoTime(key.created),
+    created_by: key.created_by,
+    modified: isoTime(key.modified),
+    modified_by: key.modified_by,
+  };
+}

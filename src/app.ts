@@ -1,0 +1,82 @@
+/** The doors and the middleware, in order. */
+import { type Context, Hono } from "hono";
+import * as z from "zod";
+import { virtualKeyOperations } from "./access/virtual-keys.routes.ts";
+import { callOperations } from "./calls/calls.routes.ts";
+import { catalogOperations } from "./catalog/catalog.routes.ts";
+import { FAILURES, GatewayError } from "./failure/gateway-error.ts";
+import { problemResponse } from "./failure/problem.ts";
+import { createMcpDoors } from "./gateway/mcp.routes.ts";
+import type { AppEnv } from "./http/app-env.ts";
+import { mountOperations, type Operation, operation } from "./http/operation.ts";
+import { checkHeaderSizes, SECURITY_HEADERS } from "./http/security.ts";
+import { causesOf, log } from "./platform/log.ts";
+import { registryOperations } from "./registry/registry.routes.ts";
+import { createMemory, createServices, type Platform, realPlatform } from "./services.ts";
+
+const healthOperation = operation(
+  {
+    method: "GET",
+    path: "/v1/health",
+    needs: "anyone",
+    summary: "Whether the gateway can serve",
+    status: 200,
+    answer: z.strictObject({ status: z.literal("ok") }),
+  },
+  async ({ services }) => {
+    await services.health.check();
+    return { status: "ok" as const };
+  },
+);
+
+/** Every operation of the JSON API. */
+export const operations: readonly Operation[] = [
+  healthOperation,
+  ...registryOperations,
+  ...catalogOperations,
+  ...virtualKeyOperations,
+  ...callOperations,
+];
+
+/** Makes the app with a memory of its own: one per isolate. */
+export function createApp(overrides: Partial<Platform> = {}): Hono<AppEnv> {
+  const platform = { ...realPlatform, ...overrides };
+  const memory = createMemory(platform.clock);
+  const app = new Hono<AppEnv>();
+
+  app.use(async (c, next) => {
+    const requestId = crypto.randomUUID();
+    c.set("requestId", requestId);
+    c.set("services", createServices(c.env, platform, memory));
+    await next();
+    for (const [name, value] of Object.entries(SECURITY_HEADERS)) c.res.headers.set(name, value);
+    c.res.headers.set("X-Request-Id", requestId);
+  });
+
+  app.route("/", createMcpDoors(report));
+
+  app.use("/v1/*", (c, next) => {
+    checkHeaderSizes(c.req.raw.headers);
+    return next();
+  });
+  mountOperations(app, operations);
+  app.notFound(() => {
+    throw new GatewayError("not_found", "There is nothing at this path.");
+  });
+  app.onError((thrown, c) => {
+    const error = GatewayError.from(thrown);
+    report(error, c);
+    if (error.code === "unauthorized") c.header("WWW-Authenticate", "Bearer");
+    const headers = Object.fromEntries(c.res.headers);
+    return problemResponse(error, c.var.requestId, headers);
+  });
+  return app;
+}
+
+/** What the log says of a failure: outages and bugs with their causes, refused access as an event, the rest nothing. */
+function report(error: GatewayError, c: Context<AppEnv>): void {
+  const { code } = error;
+  const values = { requestId: c.var.requestId, code, method: c.req.method, path: c.req.path };
+  if (FAILURES[code].status >= 500) log("error", "request_failed", { ...values, causes: causesOf(error) });
+  else if (code === "unauthorized" || code === "forbidden") log("warn", "access_refused", values);
+}

@@ -1,0 +1,66 @@
+/** One row of the call log: what it says, and what is left out of it. Pure. */
+
+/** A tool call as it is logged (OT-22). Plain data: it crosses an RPC and waits in an object. */
+export interface CallRow {
+  readonly id: string;
+  /** When the call came in; milliseconds since the Unix epoch. */
+  readonly created_at: number;
+  readonly org_id: string;
+  readonly server: string | null;
+  readonly server_id: string | null;
+  readonly tool: string;
+  /** `/mcp`, or `/mcp/:server`. */
+  readonly door: string;
+  readonly sub: string | null;
+  readonly email: string | null;
+  readonly virtual_key_id: string | null;
+  readonly session_id: string | null;
+  readonly run_id: string | null;
+  /** JSON text of the shortened arguments; null when there are none. */
+  readonly args: string | null;
+  readonly ok: boolean;
+  readonly error: string | null;
+  readonly reason: string | null;
+  readonly duration_ms: number;
+  readonly upstream_ms: number | null;
+  /** Requests sent upstream for this call. */
+  readonly attempts: number;
+  readonly definition_hash: string | null;
+}
+
+const MAX_TEXT = 300;
+const SECRET_KEY = /password|secret|token|authorization|api_?key/;
+const REDACTED = "[redacted]";
+
+/**
+ * The arguments as they are logged (OT-23, PS-35): numbers, booleans and null as they are, everything else as text of
+ * at most 300 characters, values of secret-sounding names not at all.
+ */
+export function loggedArguments(args: unknown): string | null {
+  if (typeof args !== "object" || args === null || Object.keys(args).length === 0) return null;
+  const shown = Object.entries(args).map(([key, value]) => [key, isSecretKey(key) ? REDACTED : shorten(value)]);
+  return JSON.stringify(Object.fromEntries(shown));
+}
+
+function isSecretKey(key: string): boolean {
+  return SECRET_KEY.test(key.toLowerCase().replaceAll("-", "_"));
+}
+
+function shorten(value: unknown): unknown {
+  if (value === null || typeof value === "number" || typeof value === "boolean") return value;
+  return cut(typeof value === "string" ? value : JSON.stringify(redact(value)));
+}
+
+/** PS-35 holds at any depth. The value comes from JSON of bounded depth, so this ends. */
+function redact(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(redact);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, member]) => [key, isSecretKey(key) ? REDACTED : redact(member)]),
+  );
+}
+
+/** At most 300 characters, never half a surrogate pair, and a mark where something is missing. */
+export function cut(text: string): string {
+  return text.length <= MAX_TEXT ? text : `${text.slice(0, MAX_TEXT).replace(/[\ud800-\udbff]$/, "")}…`;
+}

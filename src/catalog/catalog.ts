@@ -1,0 +1,83 @@
+/** The use cases of the catalog: what servers offer, and the snapshot that requests are decided from. */
+import { GatewayError } from "../failure/gateway-error.ts";
+import { type Page, parsePage } from "../http/page.ts";
+import type { TrustedMap } from "../platform/trusted.ts";
+import type { ServerRecord } from "../registry/server-record.ts";
+import type { CatalogStore } from "./catalog.store.ts";
+import type { ToolView } from "./catalog.wire.ts";
+import { factsOf } from "./definition.ts";
+import { exposedName } from "./exposed-name.ts";
+import type { ToolRow } from "./merge-discovery.ts";
+import { compileSnapshot, type Snapshot } from "./snapshot.ts";
+
+export interface CatalogDeps {
+  readonly store: CatalogStore;
+  readonly serverOf: (serverId: string) => Promise<ServerRecord | null>;
+  readonly memory: TrustedMap<Snapshot>;
+  readonly ttlMs: number;
+}
+
+interface PageQuery {
+  readonly page?: string | undefined;
+  readonly page_size?: string | undefined;
+}
+
+/** Keeps work alive after the answer. */
+export type WaitUntil = (work: Promise<unknown>) => void;
+
+export type Catalog = ReturnType<typeof createCatalog>;
+
+export function createCatalog({ store, serverOf, memory, ttlMs }: CatalogDeps) {
+  async function confirm(orgId: string, former: Snapshot | undefined): Promise<Snapshot> {
+    if (former !== undefined) {
+      const { registry, org } = await store.generationOf(orgId);
+      if (former.generation.registry === registry && former.generation.org === org) return former;
+    }
+    const { generation, servers, tools } = await store.read(orgId);
+    return compileSnapshot(orgId, generation, servers, tools);
+  }
+
+  return {
+    /** The snapshot of an org, at most `SNAPSHOT_TTL_MS` behind the truth (PS-7). */
+    snapshotOf(orgId: string, waitUntil: WaitUntil): Promise<Snapshot> {
+      return memory.get(orgId, ttlMs, (former) => confirm(orgId, former), waitUntil);
+    },
+
+    /** The same, read now: something else has shown that memory's copy is behind. */
+    snapshotAnew(orgId: string, waitUntil: WaitUntil): Promise<Snapshot> {
+      memory.delete(orgId);
+      return memory.get(orgId, ttlMs, (former) => confirm(orgId, former), waitUntil);
+    },
+
+    /** The known and named tools of a server, sorted by name. @throws GatewayError `not_found` */
+    async tools(orgId: string, serverId: string, query: PageQuery, waitUntil: WaitUntil): Promise<Page<ToolView>> {
+      const record = await serverOf(serverId);
+      if (record === null) throw new GatewayError("not_found", "There is no such server.");
+      const page = parsePage(query);
+      const { rows, total } = await store.list(serverId, page);
+      const snapshot = await memory.get(orgId, ttlMs, (former) => confirm(orgId, former), waitUntil);
+      const offered = snapshot.serversById.get(serverId)?.tools;
+      return {
+        rows: rows.map((row) => viewOf(record, row, offered?.get(row.tool)?.exposed_name)),
+        total_rows: total,
+        ...page,
+        filters: {},
+        sort: { by: "name", direction: "asc" },
+      };
+    },
+  };
+}
+
+/** @param exposed The name on `/mcp`; a tool that is not offered has the one it would have. */
+function viewOf(record: ServerRecord, row: ToolRow, exposed = exposedName(record.name, row.tool)): ToolView {
+  return {
+    name: row.tool,
+    ...factsOf(row.approved_definition ?? "{}"),
+    server_id: record.server_id,
+    exposed_name: exposed,
+    allowed: record.tool_mode === "all" || (record.tool_mode === "list" && row.allowed),
+    known: row.known,
+    is_new: row.is_new,
+    definition_hash: row.approved_hash,
+  };
+}

@@ -1,0 +1,105 @@
+/** A tool's definition as its server gave it: kept as text, told apart by a hash. Pure. */
+import { canonicalJson } from "../platform/canonical-json.ts";
+import { sha256Hex } from "../platform/hash.ts";
+import { applyEdits, depthOf, editMembers } from "../platform/json-text.ts";
+
+/** A tool of a server's list. */
+export interface DiscoveredTool {
+  readonly name: string;
+  /** JSON text exactly as received. */
+  readonly definition: string;
+  readonly definition_hash: string;
+}
+
+/** A tool that was left out, and why, in our words (BF-65). */
+export interface SkippedTool {
+  /** Shortened and without control characters: it is the server's text. */
+  readonly name: string;
+  readonly reason: string;
+}
+
+const MAX_NAME_LENGTH = 256;
+export const MAX_DEFINITION_LENGTH = 256 * 1024;
+const MAX_DEPTH = 64;
+
+/** Reads one element of a `tools/list` result. Never throws: a bad entry is skipped and the others are kept. */
+export function readDefinition(text: string): DiscoveredTool | SkippedTool {
+  const value: unknown = JSON.parse(text);
+  const name = typeof value === "object" && value !== null && "name" in value ? value.name : undefined;
+  const skip = (reason: string): SkippedTool => ({ name: printable(name), reason });
+  if (typeof name !== "string" || name === "") return skip("The tool has no name.");
+  if (name.length > MAX_NAME_LENGTH) return skip(`The name has more than ${MAX_NAME_LENGTH} characters.`);
+  if (/\p{Cc}|\p{Cf}|\p{Cs}|[\u2028\u2029]/u.test(name)) return skip("The name has control characters.");
+  if (text.length > MAX_DEFINITION_LENGTH) {
+    return skip(`The definition has more than ${MAX_DEFINITION_LENGTH / 1024} KiB.`);
+  }
+  if (depthOf(text) > MAX_DEPTH) return skip(`The definition nests more than ${MAX_DEPTH} levels deep.`);
+  return { name, definition: text, definition_hash: hashOf(value as Record<string, unknown>) };
+}
+
+/** PS-20: SHA-256 over the canonical JSON of the definition without `_meta`. */
+function hashOf({ _meta: _, ...definition }: Record<string, unknown>): string {
+  return sha256Hex(canonicalJson(definition));
+}
+
+function printable(name: unknown): string {
+  return typeof name === "string" ? name.replaceAll(/[^\p{L}\p{N}\p{P}\p{S} ]/gu, "\u{fffd}").slice(0, 64) : "";
+}
+
+/** What an approved definition says about its tool, as far as the gateway acts on it. */
+export interface DefinitionFacts {
+  readonly title: string | null;
+  readonly description: string;
+  readonly input_schema: Record<string, unknown>;
+  readonly output_schema: unknown;
+  readonly annotations: unknown;
+}
+
+const EMPTY_SCHEMA = { type: "object", properties: {} };
+
+/** RB-26: the fields of a definition, with the defaults for what is absent or unusable. */
+export function factsOf(definition: string): DefinitionFacts {
+  const { title, description, inputSchema, outputSchema, annotations } = JSON.parse(definition) as Record<
+    string,
+    unknown
+  >;
+  return {
+    title: typeof title === "string" ? title : null,
+    description: typeof description === "string" ? description : "",
+    input_schema: isObject(inputSchema) ? inputSchema : EMPTY_SCHEMA,
+    output_schema: outputSchema ?? null,
+    annotations: annotations ?? null,
+  };
+}
+
+/**
+ * Whether a call may be sent again although it may have been executed: the *approved* definition says that it only
+ * reads, or that doing it twice is doing it once (PS-31).
+ */
+export function isRepeatable(definition: string): boolean {
+  const { annotations } = factsOf(definition);
+  return isObject(annotations) && (annotations["readOnlyHint"] === true || annotations["idempotentHint"] === true);
+}
+
+/**
+ * A definition as agents are shown it: every byte as received, but under its exposed name, with a usable `inputSchema`
+ * (RG-27), and without an `outputSchema` that the reader's era does not know.
+ *
+ * @param objectsOnly The era allows objects as structured content only (protocol.md 3.5.4).
+ */
+export function shownDefinition(definition: string, name: string, objectsOnly: boolean): string {
+  const { name: own, inputSchema, outputSchema } = JSON.parse(definition) as Record<string, unknown>;
+  const put = {
+    ...(own === name ? {} : { name: JSON.stringify(name) }),
+    ...(isObject(inputSchema) ? {} : { inputSchema: JSON.stringify(EMPTY_SCHEMA) }),
+  };
+  const isForeign =
+    objectsOnly && outputSchema !== undefined && !(isObject(outputSchema) && outputSchema["type"] === "object");
+  const drop = isForeign ? ["outputSchema"] : [];
+  if (Object.keys(put).length === 0 && drop.length === 0) return definition;
+  return applyEdits(definition, [editMembers(definition, 0, put, drop)]);
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,95 @@
+/**
+ * The org snapshot: everything a request needs to know about servers and tools, compiled once per generation and kept
+ * in the isolate. The hot path reads this and no store.
+ */
+import type { ServerRecord } from "../registry/server-record.ts";
+import { exposedNames } from "./exposed-name.ts";
+
+/** A tool as the hot path sees it: its approved definition and the policy in force. */
+export interface Tool {
+  /** The server's own name. */
+  readonly name: string;
+  readonly exposed_name: string;
+  readonly allowed: boolean;
+  /** The approved definition, JSON text as received. */
+  readonly definition: string;
+  readonly definition_hash: string;
+  readonly server: Server;
+}
+
+export interface Server {
+  readonly record: ServerRecord;
+  /** Known tools by their own name. */
+  readonly tools: ReadonlyMap<string, Tool>;
+}
+
+/** Which state of the registry and of the org something was made from. */
+export interface Generation {
+  readonly registry: number;
+  readonly org: number;
+}
+
+export interface Snapshot {
+  readonly org_id: string;
+  readonly generation: Generation;
+  /** By slug in lower case. Servers that are off are in it too, so that a refusal knows its reason. */
+  readonly servers: ReadonlyMap<string, Server>;
+  readonly serversById: ReadonlyMap<string, Server>;
+  /** By exposed name. */
+  readonly tools: ReadonlyMap<string, Tool>;
+  /** Compiled lists by view, filled as they are asked for; they end with the snapshot. */
+  readonly lists: Map<string, readonly ListedTool[]>;
+}
+
+/** One entry of a compiled `tools/list`. */
+export interface ListedTool {
+  readonly name: string;
+  /** JSON text. */
+  readonly shown: string;
+}
+
+/** A tool of the catalog that the last discovery knew. */
+export interface CatalogTool {
+  readonly server_id: string;
+  readonly tool: string;
+  readonly allowed: boolean;
+  readonly approved_definition: string;
+  readonly approved_hash: string;
+}
+
+/** Compiles what the stores hold. Pure. */
+export function compileSnapshot(
+  org_id: string,
+  generation: Generation,
+  records: readonly ServerRecord[],
+  catalog: readonly CatalogTool[],
+): Snapshot {
+  const building = new Map(records.map((record) => [record.server_id, { record, tools: new Map<string, Tool>() }]));
+  const known = catalog.flatMap((row) => {
+    const server = building.get(row.server_id);
+    return server === undefined ? [] : [{ ...row, owner: server, server: server.record.name }];
+  });
+  const names = exposedNames(known);
+  const tools = new Map<string, Tool>();
+  known.forEach(({ owner, ...row }, at) => {
+    const tool: Tool = {
+      name: row.tool,
+      exposed_name: names[at] ?? "",
+      allowed: owner.record.tool_mode === "all" || (owner.record.tool_mode === "list" && row.allowed),
+      definition: row.approved_definition,
+      definition_hash: row.approved_hash,
+      server: owner,
+    };
+    owner.tools.set(tool.name, tool);
+    tools.set(tool.exposed_name, tool);
+  });
+  const servers = [...building.values()];
+  return {
+    org_id,
+    generation,
+    servers: new Map(servers.map((server) => [server.record.name.toLowerCase(), server])),
+    serversById: building,
+    tools,
+    lists: new Map(),
+  };
+}

@@ -1,0 +1,70 @@
+/** Connecting to one server and bringing the catalog up to date with what it offers. */
+import type { CatalogStore } from "../catalog/catalog.store.ts";
+import type { DiscoveryReport } from "../catalog/catalog.wire.ts";
+import { mergeDiscovery } from "../catalog/merge-discovery.ts";
+import type { FailureCode } from "../failure/gateway-error.ts";
+import { type Clock, isoTime } from "../platform/clock.ts";
+import type { Send } from "../platform/guarded-fetch.ts";
+import type { RegistryStore } from "../registry/registry.store.ts";
+import { DEFAULT_TIMEOUT_MS, type ServerRecord } from "../registry/server-record.ts";
+import type { Target } from "./exchange.ts";
+import { type ConnectFailure, closeSession, probe } from "./handshake.ts";
+import { listTools } from "./list-tools.ts";
+
+export interface ConnectorDeps {
+  readonly registry: Pick<RegistryStore, "get" | "recordSighting">;
+  readonly catalog: Pick<CatalogStore, "rows" | "apply">;
+  readonly targetOf: (record: ServerRecord) => Promise<Target>;
+  readonly send: Send;
+  readonly clock: Clock;
+}
+
+/** What a discovery came to; plain data, because it crosses an RPC. */
+export type Discovered =
+  | { readonly ok: true; readonly report: DiscoveryReport }
+  | { readonly ok: false; readonly code: FailureCode; readonly message: string };
+
+/** How often a discovery starts over because an admin changed the server under it. */
+const MAX_ROUNDS = 3;
+
+export function createConnector({ registry, catalog, targetOf, send, clock }: ConnectorDeps) {
+  async function failed(record: ServerRecord, { stage, message, isTimeout }: ConnectFailure): Promise<Discovered> {
+    const last_failure = { stage, message, at: clock() };
+    await registry.recordSighting(record.server_id, record.server_url, { state: "error", last_failure });
+    return { ok: false, code: isTimeout ? "upstream_timeout" : "upstream_failed", message };
+  }
+
+  return {
+    /** Probes the server, reads its tools and stores both (PS-24). A failure leaves the catalog as it was. */
+    async discover(serverId: string): Promise<Discovered> {
+      for (let round = 0; round < MAX_ROUNDS; round++) {
+        const record = await registry.get(serverId);
+        if (record === null) return { ok: false, code: "not_found", message: "There is no such server." };
+        if (!record.enabled) return { ok: false, code: "invalid_request", message: "The server is disabled." };
+        const target = await targetOf(record);
+        const line = { send, target, timeoutMs: record.timeout_ms ?? DEFAULT_TIMEOUT_MS };
+        const probed = await probe(line);
+        if (!probed.ok) return failed(record, probed.failure);
+        const { verdict } = probed;
+        const listed = await listTools(line, verdict);
+        if (verdict.session !== null) await closeSession(send, target, verdict.session);
+        if (!listed.ok) return failed(record, listed.failure);
+
+        const { era, server_info } = verdict;
+        const merge = mergeDiscovery(record.tool_mode, await catalog.rows(serverId), listed.tools, clock());
+        if (!(await catalog.apply(record, merge, { era, server_info }))) continue;
+        const { added, changed, vanished } = merge;
+        const report = {
+          known: listed.tools.length,
+          added: [...added],
+          changed: [...changed],
+          vanished: [...vanished],
+          skipped: [...listed.skipped],
+          fetched_at: isoTime(clock()),
+        };
+        return { ok: true, report };
+      }
+      return { ok: false, code: "conflict", message: "The server was changed while its tools were read. Try again." };
+    },
+  };
+}

@@ -1,0 +1,87 @@
+/** Server-sent events as an upstream server writes them: any line ending, split anywhere, bounded (P-69, P-70, R-22). */
+
+export interface StreamLimits {
+  /** Characters of one event. */
+  readonly event: number;
+  /** Bytes of the whole stream. */
+  readonly total: number;
+}
+
+/** An event or a stream went beyond its limit. */
+export class StreamTooLarge extends Error {
+  override readonly name = "StreamTooLarge";
+}
+
+/**
+ * The data of each event, in order. Events without data and events of another type than `message` are left out, and an
+ * event that the end of the stream cut off is dropped. A body that is bare JSON counts as one event.
+ *
+ * @throws StreamTooLarge; and whatever reading the body throws.
+ */
+export async function* readEvents(body: ReadableStream<Uint8Array>, limits: StreamLimits): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  const parser = createParser();
+  let total = 0;
+  let buffer = "";
+  let isBare: boolean | undefined;
+  for await (const chunk of body) {
+    total += chunk.length;
+    if (total > limits.total) throw new StreamTooLarge(`more than ${limits.total} bytes`);
+    buffer += decoder.decode(chunk, { stream: true });
+    isBare ??= buffer.trim() === "" ? undefined : /^\s*[{[]/.test(buffer);
+    if (isBare === false) {
+      const { events, rest } = parser.feed(buffer);
+      buffer = rest;
+      yield* events;
+    }
+    if (buffer.length + parser.pending() > limits.event)
+      throw new StreamTooLarge(`more than ${limits.event} characters`);
+  }
+  if (isBare === true) yield buffer + decoder.decode();
+}
+
+/** Splits text into lines and lines into events; keeps what is not complete. */
+function createParser() {
+  let data: string[] = [];
+  let size = 0;
+  let type = "";
+
+  function line(text: string, events: string[]): void {
+    if (text === "") {
+      // An event without data only announces an id (2025-11-25).
+      if (size > 0 && (type === "" || type === "message")) events.push(data.join("\n"));
+      data = [];
+      size = 0;
+      type = "";
+      return;
+    }
+    const colon = text.indexOf(":");
+    const field = colon === -1 ? text : text.slice(0, colon);
+    const value = colon === -1 ? "" : text.slice(colon + (text[colon + 1] === " " ? 2 : 1));
+    if (field === "data") {
+      data.push(value);
+      size += value.length;
+    } else if (field === "event") type = value;
+  }
+
+  return {
+    /** Characters of the event that is being gathered. */
+    pending: () => size,
+
+    feed(text: string): { events: string[]; rest: string } {
+      const events: string[] = [];
+      let from = 0;
+      for (;;) {
+        LINE_END.lastIndex = from;
+        const end = LINE_END.exec(text);
+        // A carriage return at the very end may be the first half of a line ending.
+        if (end === null || (end[0] === "\r" && LINE_END.lastIndex === text.length)) break;
+        line(text.slice(from, end.index), events);
+        from = LINE_END.lastIndex;
+      }
+      return { events, rest: text.slice(from) };
+    },
+  };
+}
+
+const LINE_END = /\r\n|\n|\r/g;

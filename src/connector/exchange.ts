@@ -1,0 +1,178 @@
+/**
+ * One JSON-RPC message to an upstream server over Streamable HTTP, and what came of it. Every way in which that can go
+ * wrong is a value: who asked decides whether to try again and what to say.
+ */
+import { isJson } from "../http/body.ts";
+import type { Send } from "../platform/guarded-fetch.ts";
+import type { Deadline } from "./deadline.ts";
+import { readEvents, StreamTooLarge } from "./event-stream.ts";
+
+/** Where a server is and what it is shown. */
+export interface Target {
+  readonly server_id: string;
+  readonly server_url: string;
+  /** The credential, and whatever headers an admin configured. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** A JSON object off the wire. */
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+/** A message as text and as value: decisions read the value, forwarding takes the text. */
+export interface Received {
+  readonly text: string;
+  readonly value: JsonObject;
+}
+
+/** Why no message came; each is certain not to be one of the others. */
+export type Breakage =
+  /** Nothing reached the server. */
+  | "unreachable"
+  /** The deadline passed. */
+  | "timeout"
+  /** The one who asked has left. */
+  | "left"
+  /** The connection broke, and the server may have acted. */
+  | "cut"
+  /** The server answered with something that is not MCP. */
+  | "not_mcp"
+  /** More than a message may have. */
+  | "too_large"
+  /** The guarded fetch did not let it out, or stopped a redirect. */
+  | "refused_here";
+
+export type Exchange =
+  | { readonly kind: "message"; readonly status: number; readonly message: Received; readonly sessionId: string | null }
+  | { readonly kind: "stream"; readonly messages: AsyncGenerator<Received>; readonly sessionId: string | null }
+  /** An HTTP status without an MCP message; 2xx for accepted notifications. */
+  | { readonly kind: "status"; readonly status: number }
+  | { readonly kind: "broken"; readonly breakage: Breakage; readonly cause: unknown };
+
+/** PS-32. */
+const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
+const MAX_STREAM_BYTES = 256 * 1024 * 1024;
+/** An error page is not read further than it takes to see that it is no MCP message. */
+const MAX_ERROR_BYTES = 64 * 1024;
+
+/** What a stream of messages throws when it ends other than it should. */
+export class ExchangeBroken extends Error {
+  override readonly name = "ExchangeBroken";
+  readonly breakage: Breakage;
+
+  constructor(breakage: Breakage, cause?: unknown) {
+    super(breakage, { cause });
+    this.breakage = breakage;
+  }
+}
+
+export interface OutgoingMessage {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+/** Sends one message. Never throws; the messages of a stream throw `ExchangeBroken`. */
+export async function exchange(
+  send: Send,
+  target: Target,
+  { headers, body }: OutgoingMessage,
+  deadline: Deadline,
+): Promise<Exchange> {
+  let response: Response;
+  try {
+    response = await send(
+      {
+        url: target.server_url,
+        method: "POST",
+        headers: {
+          ...target.headers,
+          ...headers,
+          Accept: "application/json, text/event-stream",
+          "Content-Type": "application/json",
+        },
+        body,
+        signal: deadline.signal,
+      },
+      new URL(target.server_url).origin,
+    );
+  } catch (cause) {
+    return { kind: "broken", breakage: breakageOf(cause, deadline, "before headers"), cause };
+  }
+  const sessionId = response.headers.get("Mcp-Session-Id");
+  const type = response.headers.get("Content-Type");
+  if (response.ok && /^\s*text\/event-stream\s*(;|$)/i.test(type ?? "") && response.body !== null) {
+    return { kind: "stream", messages: messagesOf(response.body, deadline), sessionId };
+  }
+  if (!isJson(type)) {
+    await response.body?.cancel();
+    const isAnswer = response.ok && response.status !== 202 && response.status !== 204;
+    return isAnswer ? notMcp() : { kind: "status", status: response.status };
+  }
+  try {
+    const text = await readBounded(response, response.ok ? MAX_MESSAGE_BYTES : MAX_ERROR_BYTES);
+    const message = parseMessage(text);
+    if (message !== null) return { kind: "message", status: response.status, message, sessionId };
+    return response.ok && response.status !== 202 ? notMcp() : { kind: "status", status: response.status };
+  } catch (cause) {
+    return { kind: "broken", breakage: breakageOf(cause, deadline, "reading"), cause };
+  }
+}
+
+function notMcp(): Exchange {
+  return { kind: "broken", breakage: "not_mcp", cause: undefined };
+}
+
+async function* messagesOf(body: ReadableStream<Uint8Array>, deadline: Deadline): AsyncGenerator<Received> {
+  try {
+    for await (const text of readEvents(body, { event: MAX_MESSAGE_BYTES, total: MAX_STREAM_BYTES })) {
+      const message = parseMessage(text);
+      if (message === null) throw new ExchangeBroken("not_mcp");
+      yield message;
+    }
+  } catch (thrown) {
+    if (thrown instanceof ExchangeBroken) throw thrown;
+    throw new ExchangeBroken(breakageOf(thrown, deadline, "reading"), thrown);
+  }
+}
+
+/** A text as one JSON-RPC message; null when it is none. */
+export function parseMessage(text: string): Received | null {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return null;
+  }
+  const isMessage = typeof value === "object" && value !== null && "jsonrpc" in value && value.jsonrpc === "2.0";
+  return isMessage ? { text, value: value as JsonObject } : null;
+}
+
+async function readBounded(response: Response, limit: number): Promise<string> {
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  const declared = response.headers.get("Content-Length");
+  if (declared !== null && Number(declared) <= limit) return decoder.decode(await response.arrayBuffer());
+  let text = "";
+  let size = 0;
+  for await (const chunk of response.body ?? []) {
+    size += chunk.length;
+    if (size > limit) throw new StreamTooLarge(`more than ${limit} bytes`);
+    text += decoder.decode(chunk, { stream: true });
+  }
+  return text + decoder.decode();
+}
+
+function breakageOf(thrown: unknown, deadline: Deadline, when: "before headers" | "reading"): Breakage {
+  if (deadline.isOver()) return "timeout";
+  if (deadline.signal.aborted) return "left";
+  if (thrown instanceof StreamTooLarge) return "too_large";
+  if (thrown instanceof Error && thrown.name === "GatewayError") return "refused_here";
+  if (thrown instanceof TypeError && when === "reading") return "not_mcp";
+  return when === "before headers" && isUnreachable(thrown) ? "unreachable" : "cut";
+}
+
+/**
+ * Whether the network says that no connection came about. Workers tell this apart by text only; whatever is not
+ * known to be harmless counts as a break after the request was sent, and is not repeated.
+ */
+function isUnreachable(thrown: unknown): boolean {
+  return thrown instanceof Error && /connection refused|could not resolve|dns lookup failed/i.test(thrown.message);
+}

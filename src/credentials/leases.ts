@@ -1,0 +1,31 @@
+/** Leases: what a server is shown, opened once and then taken from the isolate's memory. */
+import type { Clock } from "../platform/clock.ts";
+import type { ExpiringMap } from "../platform/expiring-map.ts";
+import { configOwner } from "../registry/registry.ts";
+import type { ServerConfig, ServerRecord } from "../registry/server-record.ts";
+import type { Sealer } from "./sealing.ts";
+import { staticHeaders } from "./static-credential.ts";
+
+/** The headers that carry a credential. Values are secret: they go into one request and nowhere else. */
+export type Lease = Readonly<Record<string, string>>;
+
+export interface LeaseDeps {
+  readonly sealer: Pick<Sealer, "open">;
+  /** By sealed text: a new sealing is a new key, so a changed secret is never mistaken for the old one. */
+  readonly memory: ExpiringMap<string, Lease>;
+  readonly clock: Clock;
+}
+
+const KEEP_MS = 300_000;
+
+/** @throws GatewayError when the sealed value does not open; nothing is sent then. */
+export async function leaseFor({ sealer, memory, clock }: LeaseDeps, record: ServerRecord): Promise<Lease> {
+  const { auth_type, config_sealed, server_id } = record;
+  if (auth_type === "none" || config_sealed === null) return {};
+  const held = memory.get(config_sealed);
+  if (held !== undefined) return held;
+  const config = JSON.parse(await sealer.open(config_sealed, configOwner(server_id))) as ServerConfig;
+  const lease = staticHeaders(config);
+  memory.set(config_sealed, lease, clock() + KEEP_MS);
+  return lease;
+}

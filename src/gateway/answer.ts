@@ -1,0 +1,121 @@
+/** How the events of a call reach the client: as one JSON body, or as a stream that is kept alive. */
+import type { CallRow } from "../calls/call.ts";
+import type { CallEvent } from "./tool-call.ts";
+
+/** What a client admits (rung 3.1.9). */
+export interface Accepts {
+  readonly json: boolean;
+  readonly sse: boolean;
+}
+
+/** The forms that an `Accept` header admits: none given, or a wildcard, admits both. */
+export function acceptsOf(header: string | null): Accepts {
+  if (header === null || header.trim() === "") return { json: true, sse: true };
+  const ranges = header.split(",").flatMap((part) => {
+    const [range = "", ...params] = part.split(";").map((text) => text.trim().toLowerCase());
+    return params.some((param) => /^q=0(\.0*)?$/.test(param)) ? [] : [range];
+  });
+  const admits = (...names: string[]) => ranges.some((range) => names.includes(range));
+  return {
+    json: admits("*/*", "application/*", "application/json"),
+    sse: admits("*/*", "text/*", "text/event-stream"),
+  };
+}
+
+/** A whole message as an answer, in a form that the client admits. */
+export function messageResponse(
+  text: string,
+  status: number,
+  accepts: Accepts,
+  headers?: Record<string, string>,
+): Response {
+  if (accepts.json) return new Response(text, { status, headers: { ...headers, "Content-Type": "application/json" } });
+  return new Response(eventOf(text), { status, headers: { ...headers, ...STREAM_HEADERS } });
+}
+
+export interface AnswerOptions {
+  readonly accepts: Accepts;
+  /** Notes the row of the call; an answer that must not come before its row waits for it. */
+  readonly record: (row: CallRow) => { readonly stored: Promise<void>; readonly isAwaited: boolean };
+  /** Keeps work alive behind the answer. */
+  readonly waitUntil: (work: Promise<unknown>) => void;
+  /** The client has gone away while it was being answered. */
+  readonly onLeft: () => void;
+}
+
+/** R-20: a comment at least this often, so that nobody on the way takes a silent stream for a dead one. */
+const KEEP_ALIVE_MS = 15_000;
+const KEEP_ALIVE = ":\n\n";
+const STREAM_HEADERS = { "Content-Type": "text/event-stream", "X-Accel-Buffering": "no" };
+
+/** The answer to a call. JSON when its response comes first, a stream when the server streams and the client may. */
+export async function answerCall(events: AsyncGenerator<CallEvent, void>, options: AnswerOptions): Promise<Response> {
+  const { accepts, record, waitUntil } = options;
+  for (;;) {
+    const step = await events.next();
+    if (step.done === true) throw new Error("a call ended without a response");
+    const event = step.value;
+    if (event.kind === "response") {
+      const { stored, isAwaited } = record(event.row);
+      if (isAwaited) await stored;
+      else waitUntil(stored);
+      return messageResponse(event.response.text, event.response.status, accepts);
+    }
+    if (event.kind === "streaming" && accepts.sse) break;
+  }
+  const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+  waitUntil(pump(events, writable.getWriter(), options));
+  return new Response(readable, { headers: STREAM_HEADERS });
+}
+
+/** Writes events until the call is over, even when nobody reads any more: the row has to be made. */
+async function pump(
+  events: AsyncGenerator<CallEvent, void>,
+  writer: WritableStreamDefaultWriter<Uint8Array>,
+  { record, onLeft }: AnswerOptions,
+): Promise<void> {
+  const encoder = new TextEncoder();
+  let isOpen = true;
+  const close = () => {
+    if (isOpen) onLeft();
+    isOpen = false;
+  };
+  // An idle stream is found to be closed here, without a write.
+  writer.closed.catch(close);
+  const write = async (text: string) => {
+    if (isOpen) await writer.write(encoder.encode(text)).catch(close);
+  };
+  let next = events.next();
+  for (;;) {
+    const step = await withKeepAlive(next, () => write(KEEP_ALIVE));
+    if (step.done === true) break;
+    const event = step.value;
+    if (event.kind === "response") {
+      const { stored, isAwaited } = record(event.row);
+      if (isAwaited) await stored;
+      await write(eventOf(event.response.text));
+      if (isOpen) await writer.close().catch(close);
+      await stored;
+    } else if (event.kind === "notification") {
+      await write(eventOf(event.text));
+    }
+    next = events.next();
+  }
+}
+
+async function withKeepAlive<T>(work: Promise<T>, beat: () => Promise<void>): Promise<T> {
+  for (;;) {
+    const { promise: pause, resolve } = Promise.withResolvers<null>();
+    const timer = setTimeout(() => resolve(null), KEEP_ALIVE_MS);
+    const first = await Promise.race([work.then((value) => ({ value })), pause]);
+    clearTimeout(timer);
+    if (first !== null) return first.value;
+    await beat();
+  }
+}
+
+/** A message as an event; a text with line breaks takes several lines, which the reader joins again. */
+function eventOf(text: string): string {
+  const lines = text.split(/\r\n|\n|\r/).map((line) => `data: ${line}\n`);
+  return `event: message\n${lines.join("")}\n`;
+}

@@ -1,0 +1,63 @@
+/** `tools/call` at a door, for clients of either era. */
+import { answerCall, messageResponse } from "./answer.ts";
+import type { ClientMessage } from "./client-message.ts";
+import type { ClientSide } from "./client-side.ts";
+import { type DoorRequest, serverOfDoor } from "./request.ts";
+import { callTool } from "./tool-call.ts";
+
+/** How long a call goes on for the log when a legacy client, whose leaving cancels nothing, has gone (P-29). */
+const DRAIN_MS = 30_000;
+
+/**
+ * @param sessionName The `Session` object that the call belongs to.
+ * @param sessionId The client's own session; null without one.
+ */
+export function serveToolCall(
+  request: DoorRequest,
+  side: ClientSide,
+  message: ClientMessage,
+  session: { readonly name: string; readonly id: string | null },
+): Promise<Response> {
+  const { services, principal, snapshot, door, slug, headers, accepts, signal, waitUntil } = request;
+  const { name } = message.params;
+  const args = message.params["arguments"];
+  if (
+    typeof name !== "string" ||
+    (args !== undefined && (typeof args !== "object" || args === null || Array.isArray(args)))
+  ) {
+    const error = { code: -32602, message: "A tool call needs a name, and arguments that are an object." };
+    const { text, status } = side.error(error, 200, message.id);
+    return Promise.resolve(messageResponse(text, status, accepts));
+  }
+  const isAggregate = slug === null;
+  const named = isAggregate ? snapshot.tools.get(name) : undefined;
+  const server = isAggregate ? named?.server : serverOfDoor(request);
+  const left = new AbortController();
+  const leave = () => {
+    if (side.era === "modern") left.abort();
+    else setTimeout(() => left.abort(), DRAIN_MS);
+  };
+  if (side.era === "modern") signal.addEventListener("abort", leave);
+  const events = callTool(services.toolCalls, {
+    side,
+    principal,
+    door,
+    message,
+    name,
+    server,
+    tool: isAggregate ? named : server?.tools.get(name),
+    sessionName: session.name,
+    sessionId: session.id,
+    headers,
+    left: left.signal,
+  });
+  return answerCall(events, {
+    accepts,
+    record: (row) => ({
+      stored: services.journal.record(session.name, row),
+      isAwaited: services.journal.mode === "sync",
+    }),
+    waitUntil,
+    onLeft: leave,
+  });
+}

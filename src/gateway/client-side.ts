@@ -1,0 +1,58 @@
+/** What a tool call needs to know about the era of its client; one implementation per era folder. */
+import type { UpstreamSession } from "../connector/ask.ts";
+import type { OutgoingMessage, Received } from "../connector/exchange.ts";
+import type { Era } from "../connector/revisions.ts";
+import type { RpcError } from "../failure/json-rpc.ts";
+import type { ClientMessage } from "./client-message.ts";
+
+/** A response for the client, and what it means for the log. */
+export interface ShapedResponse {
+  /** The whole message. */
+  readonly text: string;
+  readonly status: number;
+  readonly ok: boolean;
+  /** For the log, in our words; null when the call succeeded. */
+  readonly error: string | null;
+}
+
+/** One call on its way to a server. */
+export interface Forwarding {
+  readonly message: ClientMessage;
+  /** The server's own name of the tool. */
+  readonly toolName: string;
+  /** Present on its way to a legacy server. */
+  readonly session: UpstreamSession | null;
+  /**
+   * Id and progress token on the upstream session, as JSON text; null where the client's own are unique there. Several
+   * clients may share a session, and servers tell requests apart by id.
+   */
+  readonly ownId: string | null;
+  /** Headers of the client's request. */
+  readonly headers: Headers;
+}
+
+export interface ClientSide {
+  readonly era: Era;
+  /** The request as a server of that era takes it. */
+  readonly request: (forwarding: Forwarding, era: Era) => OutgoingMessage;
+  /**
+   * A server's response in the words of this client's era.
+   *
+   * @param serverInfo JSON text of what the server calls itself.
+   */
+  readonly response: (
+    received: Received,
+    from: { readonly era: Era; readonly status: number; readonly serverInfo: string | null },
+    message: ClientMessage,
+  ) => ShapedResponse;
+  /** A notification that belongs to the call, as this client may have it; null when it may not. */
+  readonly notification: (received: Received, message: ClientMessage) => string | null;
+  /** A failure that a model can act on: a result with `isError`, in our words (CN-13). */
+  readonly failure: (text: string, message: ClientMessage) => ShapedResponse;
+  /** An error object; `status` is that of the modern era. */
+  readonly error: (
+    error: RpcError,
+    status: number,
+    id: string | null,
+  ) => { readonly text: string; readonly status: number };
+}

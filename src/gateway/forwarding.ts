@@ -1,0 +1,63 @@
+/**
+ * A client's `tools/call` as a server takes it. Only the tool's name, the id on a shared session and what the eras
+ * disagree about in `_meta` are changed; every other byte goes as it came (P-41).
+ */
+import { OWN_ENVELOPE, sessionHeaders } from "../connector/ask.ts";
+import type { OutgoingMessage } from "../connector/exchange.ts";
+import { MODERN_REVISION } from "../connector/revisions.ts";
+import { applyEdits, type Edit, editMembers } from "../platform/json-text.ts";
+import type { ClientMessage } from "./client-message.ts";
+import type { Forwarding } from "./client-side.ts";
+import { encodeHeaderValue } from "./modern/header-value.ts";
+
+const RESERVED = "io.modelcontextprotocol/";
+
+/** To a modern server. A legacy client's request gets the envelope that it lacks, and declares nothing. */
+export function toModernServer({ message, toolName, headers }: Forwarding, hasEnvelope: boolean): OutgoingMessage {
+  const envelope = Object.fromEntries(Object.entries(OWN_ENVELOPE).map(([key, value]) => [key, JSON.stringify(value)]));
+  const edits = [...nameEdit(message, toolName), ...(hasEnvelope ? [] : metaEdit(message, envelope, []))];
+  return {
+    headers: {
+      ...paramHeaders(headers),
+      "MCP-Protocol-Version": MODERN_REVISION,
+      "Mcp-Method": message.method,
+      "Mcp-Name": encodeHeaderValue(toolName),
+    },
+    body: applyEdits(message.text, edits),
+  };
+}
+
+/** To a legacy server, within a session. */
+export function toLegacyServer({ message, toolName, session, ownId }: Forwarding): OutgoingMessage {
+  const edits = nameEdit(message, toolName);
+  const { id, meta } = message.at;
+  if (ownId !== null && id !== undefined) edits.push({ start: id.valueStart, end: id.end, text: ownId });
+  if (meta !== undefined) {
+    const drop = Object.keys(message.meta).filter((key) => key.startsWith(RESERVED));
+    const token = ownId !== null && "progressToken" in message.meta ? { progressToken: ownId } : {};
+    if (drop.length > 0 || Object.keys(token).length > 0) edits.push(...metaEdit(message, token, drop));
+  }
+  return { headers: session === null ? {} : sessionHeaders(session), body: applyEdits(message.text, edits) };
+}
+
+function nameEdit({ text, at }: ClientMessage, toolName: string): Edit[] {
+  const { name } = at;
+  const quoted = JSON.stringify(toolName);
+  return name === undefined || text.slice(name.valueStart, name.end) === quoted
+    ? []
+    : [{ start: name.valueStart, end: name.end, text: quoted }];
+}
+
+function metaEdit({ text, at }: ClientMessage, put: Readonly<Record<string, string>>, drop: readonly string[]): Edit[] {
+  const { meta, params } = at;
+  if (meta !== undefined) return [editMembers(text, meta.valueStart, put, drop)];
+  if (params === undefined) return [];
+  const members = Object.entries(put).map(([key, value]) => `${JSON.stringify(key)}:${value}`);
+  // A call has a name, so something follows.
+  return [{ start: params.valueStart + 1, end: params.valueStart + 1, text: `"_meta":{${members.join(",")}},` }];
+}
+
+/** `Mcp-Param-*` go on as they came, known or not (P-45). */
+function paramHeaders(headers: Headers): Record<string, string> {
+  return Object.fromEntries([...headers].filter(([name]) => name.startsWith("mcp-param-")));
+}

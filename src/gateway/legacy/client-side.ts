@@ -1,0 +1,47 @@
+/** Tool calls of legacy clients: what goes out to servers of either era, and how their answers come back. */
+import { applyEdits } from "../../platform/json-text.ts";
+import { isObject } from "../client-message.ts";
+import type { ClientSide } from "../client-side.ts";
+import { toLegacyServer, toModernServer } from "../forwarding.ts";
+import { errorText, idEdit, outcomeOf, progressFor, resultEdit, resultText } from "../rpc-text.ts";
+
+/** Members of a modern result that a legacy client does not know (protocol.md 3.5.4). */
+const MODERN_MEMBERS = ["resultType", "ttlMs", "cacheScope"];
+
+export const legacyClient: ClientSide = {
+  era: "legacy",
+
+  request: (forwarding, era) => (era === "modern" ? toModernServer(forwarding, false) : toLegacyServer(forwarding)),
+
+  response(received, { era }, message) {
+    const id = message.id ?? "null";
+    const outcome = outcomeOf(received);
+    const edits = idEdit(received, id);
+    if (era === "legacy" || "error" in received.value) {
+      return { text: applyEdits(received.text, edits), status: 200, ...outcome };
+    }
+    const result = isObject(received.value["result"]) ? received.value["result"] : {};
+    const { resultType = "complete", structuredContent } = result;
+    if (resultType !== "complete") {
+      const error = {
+        code: -32603,
+        message: "The server answered in a way that this client's revision does not know.",
+      };
+      return { text: errorText(error, id), status: 200, ok: false, error: error.message };
+    }
+    const isForeign = structuredContent !== undefined && !isObject(structuredContent);
+    const drop = isForeign ? [...MODERN_MEMBERS, "structuredContent"] : MODERN_MEMBERS;
+    edits.push(...resultEdit(received.text, {}, drop));
+    return { text: applyEdits(received.text, edits), status: 200, ...outcome };
+  },
+
+  // Log messages need a level that was asked for, and no door offers that to a legacy client.
+  notification: progressFor,
+
+  failure(text, { id }) {
+    const result = { content: [{ type: "text", text }], isError: true };
+    return { text: resultText(JSON.stringify(result), id ?? "null"), status: 200, ok: false, error: text };
+  },
+
+  error: (error, _status, id) => ({ text: errorText(error, id), status: 200 }),
+};

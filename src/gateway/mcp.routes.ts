@@ -1,0 +1,78 @@
+/** The MCP doors: `/mcp` over all servers, `/mcp/:server` for one. Each request is classified once, here. */
+import { type Context, Hono } from "hono";
+import { FAILURES, GatewayError } from "../failure/gateway-error.ts";
+import { rpcErrorOf } from "../failure/json-rpc.ts";
+import type { AppEnv } from "../http/app-env.ts";
+import { readText } from "../http/body.ts";
+import { messageResponse } from "./answer.ts";
+import { readShape } from "./client-message.ts";
+import { checkMedia, checkOrigin, checkRequest, isSlug } from "./door.ts";
+import { serveBatch, serveDelete, serveGet, serveLegacy, serveResponse } from "./legacy/serve.ts";
+import { classify, isModernVersion } from "./modern/ladder.ts";
+import { serveModern } from "./modern/serve.ts";
+import { authenticate, type DoorRequest } from "./request.ts";
+import { errorText } from "./rpc-text.ts";
+
+export function createMcpDoors(onFailure: (error: GatewayError, c: Context<AppEnv>) => void): Hono<AppEnv> {
+  const doors = new Hono<AppEnv>();
+  doors.all("/mcp", (c) => serveDoor(c, null));
+  doors.all("/mcp/:server", (c) => serveDoor(c, c.req.param("server")));
+  doors.onError((thrown, c) => {
+    const error = GatewayError.from(thrown);
+    onFailure(error, c);
+    const { status } = FAILURES[error.code];
+    if (status === 401) {
+      c.header(
+        "WWW-Authenticate",
+        c.req.header("Authorization") === undefined ? "Bearer" : 'Bearer error="invalid_token"',
+      );
+    }
+    // A body that is too large or no text at all failed before its id could be read.
+    return c.body(errorText(rpcErrorOf(error, c.var.requestId), null), status, { "Content-Type": "application/json" });
+  });
+  return doors;
+}
+
+async function serveDoor(c: Context<AppEnv>, slug: string | null): Promise<Response> {
+  if (slug !== null && !isSlug(slug)) return c.body(null, 404);
+  const ended = checkOrigin(c);
+  if (ended !== null) return ended;
+  checkRequest(c);
+  const { principal, snapshot } = await authenticate(c);
+  const { headers } = c.req.raw;
+  const door = slug === null ? "/mcp" : `/mcp/${slug.toLowerCase()}`;
+  const { services } = c.var;
+  const waitUntil = (work: Promise<unknown>) => c.executionCtx.waitUntil(work);
+  const base = { services, principal, snapshot, door, slug, headers, signal: c.req.raw.signal, waitUntil };
+  if (c.req.method === "GET") return serveGet();
+  if (c.req.method === "DELETE") return serveDelete({ ...base, accepts: { json: true, sse: true } });
+
+  const request: DoorRequest = { ...base, accepts: checkMedia(headers) };
+  const shape = readShape(await readText(c.req.raw));
+  switch (shape.kind) {
+    case "refused":
+      return messageResponse(errorText(shape.refusal.error, shape.refusal.id), shape.refusal.status, request.accepts);
+    case "batch":
+      return serveBatch(request);
+    case "response":
+      if (!isModernVersion(headers.get("MCP-Protocol-Version")?.trim())) return serveResponse(request);
+      return messageResponse(errorText(RESPONSE_REFUSED, null), 400, request.accepts);
+    case "message":
+      break;
+  }
+  const classified = classify(shape.message, headers);
+  switch (classified.kind) {
+    case "refused": {
+      const { error, id, status } = classified.refusal;
+      return messageResponse(errorText(error, id), status, request.accepts);
+    }
+    case "dropped":
+      return c.body(null, 202);
+    case "modern":
+      return serveModern(request, shape.message);
+    case "legacy":
+      return serveLegacy(request, shape.message);
+  }
+}
+
+const RESPONSE_REFUSED = { code: -32600, message: "A modern client sends requests and notifications only." };

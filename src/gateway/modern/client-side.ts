@@ -1,0 +1,87 @@
+/** Tool calls of modern clients: what goes out to servers of either era, and how their answers come back. */
+import type { Received } from "../../connector/exchange.ts";
+import { applyEdits, memberOf } from "../../platform/json-text.ts";
+import { POSTERN } from "../../platform/version.ts";
+import type { ClientMessage } from "../client-message.ts";
+import type { ClientSide, ShapedResponse } from "../client-side.ts";
+import { toLegacyServer, toModernServer } from "../forwarding.ts";
+import { errorText, idEdit, outcomeOf, progressFor, resultEdit, resultText } from "../rpc-text.ts";
+import { LOG_LEVEL } from "./ladder.ts";
+
+const SERVER_INFO = "io.modelcontextprotocol/serverInfo";
+
+export const modernClient: ClientSide = {
+  era: "modern",
+
+  request: (forwarding, era) => (era === "modern" ? toModernServer(forwarding, true) : toLegacyServer(forwarding)),
+
+  response(received, { era, status, serverInfo }, message) {
+    const id = message.id ?? "null";
+    if ("error" in received.value) return translateError(received, status, era === "modern", message);
+    const outcome = outcomeOf(received);
+    if (era === "modern") return { text: received.text, status: 200, ...outcome };
+    const put = {
+      resultType: '"complete"',
+      ...(serverInfo === null ? {} : { _meta: metaWith(received.text, serverInfo) }),
+    };
+    const edits = [...idEdit(received, id), ...resultEdit(received.text, put, [])];
+    return { text: applyEdits(received.text, edits), status: 200, ...outcome };
+  },
+
+  notification(received, message) {
+    const { method, params } = received.value;
+    if (method !== "notifications/message") return progressFor(received, message);
+    const asked = rank(message.meta[LOG_LEVEL]);
+    const level = rank((params as { level?: unknown } | undefined)?.level);
+    return asked !== -1 && level >= asked ? received.text : null;
+  },
+
+  failure(text, { id }) {
+    const meta = { [SERVER_INFO]: POSTERN };
+    const result = { resultType: "complete", content: [{ type: "text", text }], isError: true, _meta: meta };
+    return { text: resultText(JSON.stringify(result), id ?? "null"), status: 200, ok: false, error: text };
+  },
+
+  error: (error, status, id) => ({ text: errorText(error, id), status }),
+};
+
+const LEVELS = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+
+function rank(level: unknown): number {
+  return typeof level === "string" ? LEVELS.indexOf(level) : -1;
+}
+
+export function isLogLevel(level: unknown): boolean {
+  return rank(level) !== -1;
+}
+
+/** The result's `_meta` with the server's name in it. */
+function metaWith(text: string, serverInfo: string): string {
+  const result = memberOf(text, 0, "result");
+  const meta = result === undefined ? undefined : memberOf(text, result.valueStart, "_meta");
+  const entry = `${JSON.stringify(SERVER_INFO)}:${serverInfo}`;
+  if (meta === undefined || text[meta.valueStart] !== "{") return `{${entry}}`;
+  const rest = text.slice(meta.valueStart + 1, meta.end).trimStart();
+  return rest.startsWith("}") ? `{${entry}}` : `{${entry},${rest}`;
+}
+
+/** Errors of a server, as far as a modern client may meet them (P-22, protocol.md 2.4). */
+function translateError(received: Received, status: number, isModern: boolean, message: ClientMessage): ShapedResponse {
+  const error = received.value["error"] as { code?: unknown } | undefined;
+  const code = typeof error?.code === "number" ? error.code : -32603;
+  const spoken = translatedCode(code, isModern);
+  const codeAt = memberOf(received.text, memberOf(received.text, 0, "error")?.valueStart ?? 0, "code");
+  const edits = idEdit(received, message.id ?? "null");
+  if (spoken !== code && codeAt !== undefined) {
+    edits.push({ start: codeAt.valueStart, end: codeAt.end, text: String(spoken) });
+  }
+  const relayed = isModern && (status === 400 || status === 404) ? status : 200;
+  return { text: applyEdits(received.text, edits), status: relayed, ...outcomeOf(received) };
+}
+
+function translatedCode(code: number, isModern: boolean): number {
+  if (code === -32002) return -32602;
+  if (code === -32042) return -32603;
+  const isSpecified = isModern && code === -32021;
+  return code <= -32020 && code >= -32099 && !isSpecified ? -32603 : code;
+}

@@ -1,0 +1,303 @@
+/**
+ * One tool call, from admission to the row in the log (design.md section 7). It comes out as a sequence of events, so
+ * that the door decides how a client gets them and this decides what it gets.
+ */
+import { type Admission, admit } from "../access/admission.ts";
+import { type CallRow, cut, loggedArguments } from "../calls/call.ts";
+import { isRepeatable } from "../catalog/definition.ts";
+import type { Server, Tool } from "../catalog/snapshot.ts";
+import { tellLegacy, type UpstreamSession } from "../connector/ask.ts";
+import { type Deadline, startDeadline } from "../connector/deadline.ts";
+import { type Exchange, ExchangeBroken, exchange, type Received, type Target } from "../connector/exchange.ts";
+import { BREAKAGES, failureOf } from "../connector/handshake.ts";
+import type { KeyPrincipal } from "../identity/principal.ts";
+import type { Clock } from "../platform/clock.ts";
+import type { Send } from "../platform/guarded-fetch.ts";
+import type { NewId } from "../platform/ids.ts";
+import { causesOf, log } from "../platform/log.ts";
+import type { ServerRecord } from "../registry/server-record.ts";
+import type { UpstreamOpened } from "../sessions/upstream-sessions.ts";
+import type { ClientMessage } from "./client-message.ts";
+import type { ClientSide, ShapedResponse } from "./client-side.ts";
+
+/** Deadline of a call when no admin set one (PS-30). */
+const CALL_TIMEOUT_MS = 60_000;
+
+/** Attempts of one call at most, whatever the reason for the second (PS-31). */
+const MAX_ATTEMPTS = 2;
+
+export interface ToolCallDeps {
+  readonly send: Send;
+  readonly targetOf: (record: ServerRecord) => Promise<Target>;
+  /**
+   * The session with a legacy server that belongs to this client.
+   *
+   * @param lost One that the server has forgotten.
+   */
+  readonly upstreamSession: (
+    sessionName: string,
+    server: Server,
+    lost: UpstreamSession | null,
+  ) => Promise<UpstreamOpened>;
+  readonly clock: Clock;
+  readonly newId: NewId;
+}
+
+export interface ToolCall {
+  readonly side: ClientSide;
+  readonly principal: KeyPrincipal;
+  /** The door's path. */
+  readonly door: string;
+  readonly message: ClientMessage;
+  /** The tool's name as sent. */
+  readonly name: string;
+  /** What the name led to. */
+  readonly server: Server | undefined;
+  readonly tool: Tool | undefined;
+  /** The `Session` object that the call belongs to. */
+  readonly sessionName: string;
+  /** The client's own session id; null for calls without one, which share upstream sessions. */
+  readonly sessionId: string | null;
+  readonly headers: Headers;
+  /** Ends the upstream request: a modern client has left, or a legacy one has been gone for too long. */
+  readonly left: AbortSignal;
+}
+
+export type CallEvent =
+  /** The server has begun to stream. */
+  | { readonly kind: "streaming" }
+  | { readonly kind: "notification"; readonly text: string }
+  /** The last event; `row` is what the log is to say. */
+  | { readonly kind: "response"; readonly response: ShapedResponse; readonly row: CallRow };
+
+/** What is known of a call while it runs. */
+interface Progress {
+  attempts: number;
+  upstreamStart: number | null;
+}
+
+/** Decides and performs a call. Never throws: whatever happens, the last event is a response with its row. */
+export async function* callTool(deps: ToolCallDeps, call: ToolCall): AsyncGenerator<CallEvent, void> {
+  const created_at = deps.clock();
+  const progress: Progress = { attempts: 0, upstreamStart: null };
+  const admission = admit(call.principal, call.server, call.tool);
+  const finish = (response: ShapedResponse): CallEvent => {
+    const now = deps.clock();
+    const upstream_ms = progress.upstreamStart === null ? null : now - progress.upstreamStart;
+    const timing = { created_at, duration_ms: now - created_at, upstream_ms, attempts: progress.attempts };
+    return { kind: "response", response, row: rowOf(deps.newId("call"), call, admission, response, timing) };
+  };
+  if (!admission.allowed) {
+    // One wording for everything a caller may not use, known or not (PS-12).
+    const error = { code: -32602, message: `Unknown tool: ${cut(call.name)}` };
+    const { text, status } = call.side.error(error, 200, call.message.id);
+    yield finish({ text, status, ok: false, error: "the tool is unknown or not allowed" });
+    return;
+  }
+  try {
+    const upstream = performCall(deps, call, admission.tool, progress);
+    for (;;) {
+      const step = await upstream.next();
+      if (step.done === true) {
+        yield finish(step.value);
+        return;
+      }
+      yield step.value;
+    }
+  } catch (thrown) {
+    log("error", "call_failed", { server_id: admission.tool.server.record.server_id, causes: causesOf(thrown) });
+    yield finish(failed(call, admission.tool, "The gateway could not reach the server."));
+  }
+}
+
+type Attempt =
+  | { readonly kind: "response"; readonly response: ShapedResponse }
+  | {
+      readonly kind: "failed";
+      readonly reason: string;
+      readonly retry: "never" | "repeatable" | "always" | "new session";
+    };
+
+async function* performCall(
+  deps: ToolCallDeps,
+  call: ToolCall,
+  tool: Tool,
+  progress: Progress,
+): AsyncGenerator<CallEvent, ShapedResponse> {
+  const target = await deps.targetOf(tool.server.record);
+  let lost: UpstreamSession | null = null;
+  for (;;) {
+    const session = await sessionFor(deps, call, tool, lost);
+    if ("failure" in session) return failed(call, tool, session.failure);
+    const attempt = yield* attemptCall(deps, call, tool, target, session.session, progress);
+    if (attempt.kind === "response") return attempt.response;
+    const { retry } = attempt;
+    const isAgain =
+      retry === "always" || retry === "new session" || (retry === "repeatable" && isRepeatable(tool.definition));
+    if (progress.attempts >= MAX_ATTEMPTS || !isAgain || call.left.aborted) return failed(call, tool, attempt.reason);
+    lost = retry === "new session" ? session.session : null;
+  }
+}
+
+async function sessionFor(
+  deps: ToolCallDeps,
+  call: ToolCall,
+  { server }: Tool,
+  lost: UpstreamSession | null,
+): Promise<{ session: UpstreamSession | null } | { failure: string }> {
+  if (server.record.era === null) return { failure: "The server is not connected yet." };
+  if (server.record.era === "modern") return { session: null };
+  const opened = await deps.upstreamSession(call.sessionName, server, lost);
+  return opened.ok ? { session: opened.session } : { failure: opened.failure.message };
+}
+
+/** One request upstream, to its end. */
+async function* attemptCall(
+  deps: ToolCallDeps,
+  call: ToolCall,
+  tool: Tool,
+  target: Target,
+  session: UpstreamSession | null,
+  progress: Progress,
+): AsyncGenerator<CallEvent, Attempt> {
+  const { record } = tool.server;
+  const { message, side } = call;
+  const era = record.era ?? "legacy";
+  // A client without a session of its own shares one upstream, where its ids may be another client's as well.
+  const ownId = era === "legacy" && call.sessionId === null ? JSON.stringify(crypto.randomUUID()) : null;
+  const forwarding = { message, toolName: tool.name, session, ownId, headers: call.headers };
+  const deadline = startDeadline(record.timeout_ms ?? CALL_TIMEOUT_MS, call.left);
+  progress.attempts++;
+  progress.upstreamStart ??= deps.clock();
+  try {
+    const result = await exchange(deps.send, target, side.request(forwarding, era), deadline);
+    const id = ownId ?? message.id;
+    const from = { era, serverInfo: record.server_info };
+    switch (result.kind) {
+      case "message": {
+        const { status } = result;
+        // The second time it is the server's answer to the call.
+        const isLost = isLostSession(status, session) && progress.attempts < MAX_ATTEMPTS;
+        if (isLost) return { kind: "failed", reason: `${SAYS} ${status}.`, retry: "new session" };
+        if (status === 401 || status === 403) return statusFailure(status, session);
+        if (!isResponse(result.message, id)) return brokenFailure(new ExchangeBroken("not_mcp"));
+        return { kind: "response", response: side.response(result.message, { ...from, status }, message) };
+      }
+      case "stream": {
+        yield { kind: "streaming" };
+        const response = yield* readStream(deps, call, result.messages, { target, session, deadline, id });
+        if (response === null) return brokenFailure(new ExchangeBroken("cut"));
+        return { kind: "response", response: side.response(response, { ...from, status: 200 }, message) };
+      }
+      case "status":
+        return statusFailure(result.status, session);
+      case "broken":
+        return brokenFailure(result);
+    }
+  } catch (thrown) {
+    if (thrown instanceof ExchangeBroken) return brokenFailure(thrown);
+    throw thrown;
+  } finally {
+    // Whatever the server still sends for this request, nobody waits for.
+    deadline.abort();
+    deadline.clear();
+  }
+}
+
+const SAYS = "The server answered with HTTP";
+
+function isLostSession(status: number, session: UpstreamSession | null): boolean {
+  return session !== null && session.session_id !== null && (status === 404 || status === 400);
+}
+
+function statusFailure(status: number, session: UpstreamSession | null): Attempt {
+  if (isLostSession(status, session)) return { kind: "failed", reason: `${SAYS} ${status}.`, retry: "new session" };
+  // A credential that is fixed is refused a second time as well (CN-11).
+  const retry = status >= 500 ? "always" : "never";
+  return { kind: "failed", reason: failureOf({ kind: "status", status }, "connect").message, retry };
+}
+
+/** PS-31: only what surely did not reach the server is sent again to any tool. */
+function brokenFailure({ breakage }: Pick<Extract<Exchange, { kind: "broken" }>, "breakage">): Attempt {
+  const retry =
+    breakage === "unreachable" ? "always" : breakage === "timeout" || breakage === "cut" ? "repeatable" : "never";
+  return { kind: "failed", reason: BREAKAGES[breakage], retry };
+}
+
+/** Passes on what belongs to the call until its response; null when the stream ends without one. */
+async function* readStream(
+  deps: ToolCallDeps,
+  call: ToolCall,
+  messages: AsyncGenerator<Received>,
+  at: { target: Target; session: UpstreamSession | null; deadline: Deadline; id: string | null },
+): AsyncGenerator<CallEvent, Received | null> {
+  for await (const received of messages) {
+    const { method, id } = received.value;
+    if (method === undefined) {
+      // A response to something else, or a second one, is dropped (P-72).
+      if (isResponse(received, at.id)) return received;
+    } else if (id !== undefined) {
+      await answerServer(deps, at, method, id);
+    } else {
+      if (method === "notifications/progress") at.deadline.restart();
+      const text = call.side.notification(received, call.message);
+      if (text !== null) yield { kind: "notification", text };
+    }
+  }
+  return null;
+}
+
+/** A request of the server: nothing was declared to it, so it gets a pong or a refusal. */
+async function answerServer(
+  { send }: ToolCallDeps,
+  { target, session }: { target: Target; session: UpstreamSession | null },
+  method: unknown,
+  id: unknown,
+): Promise<void> {
+  if (session === null) return;
+  const refusal = { error: { code: -32601, message: "This client has not declared that." } };
+  const answer = method === "ping" ? { result: {} } : refusal;
+  await tellLegacy({ send, target, timeoutMs: ANSWER_TIMEOUT_MS }, session, { id, ...answer });
+}
+
+const ANSWER_TIMEOUT_MS = 10_000;
+
+/** Whether a message answers the request with that id; servers leave the id out where they could not read it. */
+function isResponse({ value }: Received, id: string | null): boolean {
+  if ("method" in value || !("result" in value || "error" in value)) return false;
+  if (value["id"] === undefined || value["id"] === null) return "error" in value;
+  return id !== null && JSON.parse(id) === value["id"];
+}
+
+function failed({ side, message }: ToolCall, tool: Tool, reason: string): ShapedResponse {
+  const shaped = side.failure(`Tool execution failed for ${tool.name}. ${reason}`, message);
+  return { ...shaped, error: reason };
+}
+
+function rowOf(
+  id: string,
+  { principal, door, message, name, server, tool, sessionId }: ToolCall,
+  admission: Admission,
+  { ok, error }: ShapedResponse,
+  timing: Pick<CallRow, "created_at" | "duration_ms" | "upstream_ms" | "attempts">,
+): CallRow {
+  return {
+    id,
+    ...timing,
+    org_id: principal.org,
+    server: server?.record.name ?? null,
+    server_id: server?.record.server_id ?? null,
+    tool: tool?.name ?? cut(name),
+    door,
+    sub: null,
+    email: null,
+    virtual_key_id: principal.key.virtual_key_id,
+    session_id: sessionId,
+    run_id: null,
+    args: loggedArguments(message.params["arguments"]),
+    ok,
+    error: error === null ? null : cut(error),
+    reason: admission.allowed ? null : admission.reason,
+    definition_hash: tool?.definition_hash ?? null,
+  };
+}

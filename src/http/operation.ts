@@ -1,0 +1,95 @@
+/**
+ * One declaration per operation of the JSON API. Routing, access and validation are made from it, so that none of them
+ * can be forgotten for one route.
+ */
+import type { Context, Hono } from "hono";
+import type * as z from "zod";
+import { GatewayError } from "../failure/gateway-error.ts";
+import type { AdminPrincipal } from "../identity/principal.ts";
+import type { Services } from "../services.ts";
+import type { AppEnv } from "./app-env.ts";
+import { readJson } from "./body.ts";
+
+export interface OperationSpec {
+  readonly method: "GET" | "POST" | "PATCH" | "DELETE";
+  /** With `:name` for each parameter. */
+  readonly path: string;
+  /** Who may call it; checked before the body is read. */
+  readonly needs: "anyone" | "platform_admin";
+  readonly summary: string;
+  readonly body?: z.ZodType;
+  readonly query?: z.ZodType;
+  /** The status of success. */
+  readonly status: 200 | 201;
+  /** What the answer is; a value outside it is a bug and never leaves. */
+  readonly answer: z.ZodType;
+}
+
+type Output<T> = T extends z.ZodType ? z.output<T> : undefined;
+
+export interface OperationInput<S extends OperationSpec> {
+  readonly services: Services;
+  readonly principal: S["needs"] extends "anyone" ? null : AdminPrincipal;
+  readonly body: Output<S["body"]>;
+  readonly query: Output<S["query"]>;
+  /** A parameter of the path, decoded. */
+  readonly param: (name: string) => string;
+  readonly waitUntil: (work: Promise<unknown>) => void;
+}
+
+export interface Operation {
+  readonly spec: OperationSpec;
+  readonly handle: (c: Context<AppEnv>) => Promise<Response>;
+}
+
+/** Binds a declaration to the use case that serves it. */
+export function operation<const S extends OperationSpec>(
+  spec: S,
+  serve: (input: OperationInput<S>) => Promise<z.input<S["answer"]>>,
+): Operation {
+  return {
+    spec,
+    async handle(c) {
+      const { services } = c.var;
+      const principal = spec.needs === "anyone" ? null : await services.identity.admin(c.req.raw.headers);
+      const input = {
+        services,
+        principal,
+        body: spec.body === undefined ? undefined : validate(spec.body, await readJson(c.req.raw)),
+        query: spec.query === undefined ? undefined : validate(spec.query, c.req.query()),
+        param: (name: string) => c.req.param(name) ?? "",
+        waitUntil: (work: Promise<unknown>) => c.executionCtx.waitUntil(work),
+      };
+      // The declaration ties these types together; inside this generic function they cannot be seen to agree.
+      const answer = await serve(input as OperationInput<S>);
+      return c.json(spec.answer.parse(answer), spec.status);
+    },
+  };
+}
+
+/** Mounts operations; a known path with another method is refused with what it allows (PS-73). */
+export function mountOperations(app: Hono<AppEnv>, operations: readonly Operation[]): void {
+  for (const { spec, handle } of operations) app.on(spec.method, spec.path, handle);
+  for (const [path, group] of Map.groupBy(operations, ({ spec }) => spec.path)) {
+    const allowed = group.map(({ spec }) => spec.method).join(", ");
+    app.all(path, (c) => {
+      c.header("Allow", allowed);
+      throw new GatewayError("method_not_allowed", `This path takes ${allowed}.`);
+    });
+  }
+}
+
+/** @throws GatewayError `unknown_field` or `invalid_request`, naming the field and never repeating the value. */
+function validate(schema: z.ZodType, value: unknown): unknown {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  const path = issue?.path.map(String) ?? [];
+  if (issue?.code === "unrecognized_keys") {
+    const field = [...path, issue.keys[0] ?? ""].join(".");
+    throw new GatewayError("unknown_field", "The body has a field that is not known here.", { field });
+  }
+  const field = path.join(".");
+  const message = `${field === "" ? "The body" : field}: ${issue?.message ?? "is not valid"}.`;
+  throw new GatewayError("invalid_request", message, field === "" ? {} : { field });
+}

@@ -1,0 +1,10 @@
+import { createApp } from "./app.ts";
+
+export { Connector } from "./connector/connector.object.ts";
+export { Session } from "./sessions/session.object.ts";
+
+const app = createApp();
+
+export default {
+  fetch: (request, env, ctx) => app.fetch(request, env, ctx),
+} satisfies ExportedHandler<Env>;

@@ -1,0 +1,41 @@
+import { integer, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
+
+export const servers = sqliteTable(
+  "servers",
+  {
+    server_id: text().primaryKey(),
+    name: text().notNull(),
+    /** The name in lower case: names are unique ignoring case (RG-14). */
+    name_key: text().notNull(),
+    display_name: text().notNull(),
+    connection_type: text({ enum: ["http"] }).notNull(),
+    server_url: text().notNull(),
+    enabled: integer({ mode: "boolean" }).notNull(),
+    /** Null: not set by an admin (RG-11). */
+    timeout_ms: integer(),
+    auth_type: text({ enum: ["none", "headers"] }).notNull(),
+    /** The sealed JSON text of `config`. Null: `{}`. */
+    config_sealed: text(),
+    /** `unset`: filled at first discovery; `list`: the flags of the tools; `all`: every tool, later ones too (RB-12). */
+    tool_mode: text({ enum: ["unset", "list", "all"] }).notNull(),
+    allow_on_all_virtual_keys: integer({ mode: "boolean" }).notNull(),
+    status: text({ enum: ["active", "pending_setup", "error"] }).notNull(),
+    state: text({ enum: ["connected", "disconnected", "error"] }).notNull(),
+    /** JSON of `{stage, message, at}`. */
+    last_failure: text({ mode: "json" }).$type<{
+      stage: "connect" | "auth" | "discover";
+      message: string;
+      at: number;
+    }>(),
+    /** What the server was found to speak; null until a probe has succeeded (protocol.md 3.5.1). */
+    era: text({ enum: ["legacy", "modern"] }),
+    /** `serverInfo` as the server gave it, JSON text. */
+    server_info: text(),
+    created: integer().notNull(),
+    created_by: text().notNull(),
+    modified: integer().notNull(),
+    modified_by: text().notNull(),
+  },
+  // The judge of duplicate names: of two creates at once, one meets it.
+  (table) => [uniqueIndex("servers_by_name").on(table.name_key)],
+);

@@ -1,0 +1,161 @@
+/** The composition root: the only module that sees `Env` and every capability. */
+
+import { d1VirtualKeyStore } from "./access/virtual-keys.store.ts";
+import { createVirtualKeys } from "./access/virtual-keys.ts";
+import { d1CallStore } from "./calls/calls.store.ts";
+import { createCalls } from "./calls/calls.ts";
+import { createJournal, type JournalMemory } from "./calls/journal.ts";
+import { d1CatalogStore } from "./catalog/catalog.store.ts";
+import { createCatalog } from "./catalog/catalog.ts";
+import type { Snapshot } from "./catalog/snapshot.ts";
+import { readConfig } from "./config.ts";
+import { connectorStub } from "./connector/connector.stub.ts";
+import { createConnector } from "./connector/connector.ts";
+import type { Target } from "./connector/exchange.ts";
+import { type Lease, leaseFor } from "./credentials/leases.ts";
+import { createSealer } from "./credentials/sealing.ts";
+import { GatewayError } from "./failure/gateway-error.ts";
+import type { ToolCallDeps } from "./gateway/tool-call.ts";
+import { createHealth } from "./health.ts";
+import { createIdentity } from "./identity/identity.ts";
+import type { KeyPrincipal } from "./identity/principal.ts";
+import type { Clock } from "./platform/clock.ts";
+import { ExpiringMap } from "./platform/expiring-map.ts";
+import { guardedFetch, type Network, realNetwork, refusalOf } from "./platform/guarded-fetch.ts";
+import { createNewId, type NewId } from "./platform/ids.ts";
+import { causesOf, log } from "./platform/log.ts";
+import { TrustedMap } from "./platform/trusted.ts";
+import { d1RegistryStore } from "./registry/registry.store.ts";
+import { createRegistry } from "./registry/registry.ts";
+import type { ServerRecord } from "./registry/server-record.ts";
+import { sessionStub } from "./sessions/session.stub.ts";
+import type { OpenUpstream, SessionFacts } from "./sessions/session.ts";
+import { createSessions } from "./sessions/sessions.ts";
+import { createUpstreamSessions } from "./sessions/upstream-sessions.ts";
+
+/** What a test may replace. Production takes every default. */
+export interface Platform {
+  readonly clock: Clock;
+  readonly network: Network;
+  readonly newId: NewId;
+}
+
+const realClock: Clock = () => Date.now();
+
+export const realPlatform: Platform = { clock: realClock, network: realNetwork, newId: createNewId(realClock) };
+
+/** What one isolate remembers between requests: plain values only, each with a stated lifetime. */
+export interface Memory {
+  /** By org, trusted for `SNAPSHOT_TTL_MS`. */
+  readonly snapshots: TrustedMap<Snapshot>;
+  /** By hash of the key, while the generation of its org stands, five minutes at most. */
+  readonly principals: ExpiringMap<string, KeyPrincipal>;
+  /** By sealed text, five minutes. */
+  readonly leases: ExpiringMap<string, Lease>;
+  /** By session id, trusted for `SNAPSHOT_TTL_MS`. */
+  readonly sessions: TrustedMap<SessionFacts | null>;
+  /** By session and server, five minutes; the server itself says when one is over. */
+  readonly upstreamSessions: ExpiringMap<string, OpenUpstream>;
+  /** By session, twenty milliseconds. */
+  readonly journal: JournalMemory;
+}
+
+export function createMemory(clock: Clock): Memory {
+  return {
+    snapshots: new TrustedMap(clock, 100),
+    principals: new ExpiringMap(clock, 10_000),
+    leases: new ExpiringMap(clock, 10_000),
+    sessions: new TrustedMap(clock, 10_000),
+    upstreamSessions: new ExpiringMap(clock, 10_000),
+    journal: new Map(),
+  };
+}
+
+export type Services = ReturnType<typeof createServices>;
+
+/** Wires the capabilities together. Runs for every request and every object, so it constructs and never connects. */
+export function createServices(env: Env, platform = realPlatform, memory = createMemory(platform.clock)) {
+  const { clock, newId, network } = platform;
+  const config = readConfig(env);
+  const registryStore = d1RegistryStore(env.DB);
+  const catalogStore = d1CatalogStore(env.DB);
+  const keyStore = d1VirtualKeyStore(env.DB);
+  const callStore = d1CallStore(env.DB);
+  const sealer = createSealer(config.encryptionKeys);
+  const allowInsecure = config.isDevelopment;
+  const send = guardedFetch({ network, allowInsecure });
+  const connectors = connectorStub(env.CONNECTOR);
+  const stub = sessionStub(env.SESSION);
+
+  const targetOf = async (record: ServerRecord): Promise<Target> => ({
+    server_id: record.server_id,
+    server_url: record.server_url,
+    headers: await leaseFor({ sealer, memory: memory.leases, clock }, record),
+  });
+  const onWritten = () => {
+    memory.snapshots.clear();
+    memory.principals.clear();
+  };
+  const discover = async (serverId: string) => {
+    const discovered = await connectors.discover(serverId);
+    onWritten();
+    if (discovered.ok) return discovered.report;
+    throw new GatewayError(discovered.code, discovered.message);
+  };
+  const sessions = createSessions({
+    stub,
+    memory: memory.sessions,
+    upstreamMemory: memory.upstreamSessions,
+    ttlMs: config.snapshotTtlMs,
+    clock,
+  });
+  const toolCalls: ToolCallDeps = {
+    send,
+    targetOf,
+    upstreamSession: (name, { record }, lost) => sessions.upstream(name, record, lost),
+    clock,
+    newId,
+  };
+
+  return {
+    config,
+    clock,
+    discover,
+    sessions,
+    toolCalls,
+    callStore,
+    health: createHealth(env),
+    registry: createRegistry({
+      store: registryStore,
+      sealer,
+      refusalOf: (url) => refusalOf(url, { allowInsecure }),
+      onWritten,
+      // A server that cannot be reached is registered all the same; its record says what is wrong.
+      connect: (serverId) =>
+        discover(serverId).then(
+          () => undefined,
+          (thrown) => log("warn", "connect_failed", { server_id: serverId, causes: causesOf(thrown) }),
+        ),
+      clock,
+      newId,
+    }),
+    catalog: createCatalog({
+      store: catalogStore,
+      serverOf: (serverId) => registryStore.get(serverId),
+      memory: memory.snapshots,
+      ttlMs: config.snapshotTtlMs,
+    }),
+    virtualKeys: createVirtualKeys({ store: keyStore, onWritten, clock, newId }),
+    identity: createIdentity({
+      adminKey: config.adminKey,
+      defaultOrg: config.defaultOrg,
+      keys: keyStore,
+      memory: memory.principals,
+      clock,
+    }),
+    calls: createCalls({ store: callStore }),
+    journal: createJournal({ memory: memory.journal, send: stub.journal, mode: config.journalMode, clock }),
+    connector: createConnector({ registry: registryStore, catalog: catalogStore, targetOf, send, clock }),
+    upstreamSessions: createUpstreamSessions({ serverOf: (serverId) => registryStore.get(serverId), targetOf, send }),
+  };
+}

@@ -1,0 +1,150 @@
+import { DurableObject } from "cloudflare:workers";
+import type { CallRow } from "../calls/call.ts";
+import { causesOf, log } from "../platform/log.ts";
+import { migrateObject } from "../platform/object-schema.ts";
+import { createServices, type Services } from "../services.ts";
+import { sessionMigrations } from "./session.migrations.ts";
+import { type OpenUpstream, SESSION_IDLE_MS, type SessionFacts } from "./session.ts";
+import type { UpstreamOpened } from "./upstream-sessions.ts";
+
+/** Rows moved to D1 in one batch. */
+const BATCH = 100;
+/** How long rows wait for company before they move. */
+const MOVE_AFTER_MS = 500;
+/** A refused batch is tried again after this, doubled up to the limit. */
+const RETRY_MS = 1_000;
+const RETRY_LIMIT_MS = 60_000;
+
+/**
+ * One client session, or a principal's default one: who opened it, its sessions with upstream servers, and the call rows
+ * that are not in D1 yet. What a row says is decided in `calls/`, how a server is spoken to in `connector/`.
+ */
+export class Session extends DurableObject<Env> {
+  readonly #services: Services;
+  readonly #opening = new Map<string, Promise<UpstreamOpened>>();
+  #retryMs = RETRY_MS;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    migrateObject(ctx.storage, sessionMigrations);
+    this.#services = createServices(env);
+  }
+
+  /** Begins the session. */
+  async open(facts: SessionFacts): Promise<void> {
+    const { principal_id, org_id, door, revision } = facts;
+    const now = this.#services.clock();
+    this.ctx.storage.sql.exec(
+      "INSERT OR REPLACE INTO session VALUES (1, ?, ?, ?, ?, ?)",
+      ...[principal_id, org_id, door, revision, now],
+    );
+    await this.#wakeBy(now + SESSION_IDLE_MS);
+  }
+
+  /** What the session settled, or null when there is none (any more); asking keeps it alive. */
+  async facts(): Promise<SessionFacts | null> {
+    const now = this.#services.clock();
+    const [facts] = this.ctx.storage.sql
+      .exec<Record<keyof SessionFacts, string>>("SELECT principal_id, org_id, door, revision FROM session")
+      .toArray();
+    if (facts === undefined) return null;
+    this.ctx.storage.sql.exec("UPDATE session SET seen_at = ? WHERE seen_at < ?", now, now - 60_000);
+    return { ...facts };
+  }
+
+  /** Ends the session and, at their servers, the sessions it holds there (P-26). */
+  async end(): Promise<void> {
+    const { sql } = this.ctx.storage;
+    const open = sql
+      .exec<{ server_id: string } & Record<keyof OpenUpstream, string>>("SELECT * FROM upstream")
+      .toArray();
+    sql.exec("DELETE FROM session");
+    sql.exec("DELETE FROM upstream");
+    this.ctx.waitUntil(
+      Promise.all(open.map(({ server_id, ...session }) => this.#services.upstreamSessions.close(server_id, session))),
+    );
+  }
+
+  /**
+   * The session with a legacy server, opened if need be; all who wait for one share it.
+   *
+   * @param lost A session that the server has forgotten: it is not given back.
+   */
+  async upstream(serverId: string, lost: string | null): Promise<UpstreamOpened> {
+    const key = await this.#services.upstreamSessions.targetKey(serverId);
+    const [held] = this.ctx.storage.sql
+      .exec<OpenUpstream & Record<string, SqlStorageValue>>(
+        "SELECT session_id, revision, target_key FROM upstream WHERE server_id = ? AND target_key = ?",
+        serverId,
+        key,
+      )
+      .toArray();
+    if (held !== undefined && (lost === null || held.session_id !== lost)) return { ok: true, session: { ...held } };
+    const running = this.#opening.get(serverId);
+    if (running !== undefined) return running;
+    const opening = this.#openUpstream(serverId).finally(() => this.#opening.delete(serverId));
+    this.#opening.set(serverId, opening);
+    return opening;
+  }
+
+  async #openUpstream(serverId: string): Promise<UpstreamOpened> {
+    const opened = await this.#services.upstreamSessions.open(serverId);
+    if (opened.ok) {
+      const { session_id, revision, target_key } = opened.session;
+      this.ctx.storage.sql.exec(
+        "INSERT OR REPLACE INTO upstream VALUES (?, ?, ?, ?)",
+        ...[serverId, session_id, revision, target_key],
+      );
+    }
+    return opened;
+  }
+
+  /** Takes call rows; they are in storage when this returns, and in D1 some time later. Repeating it is harmless. */
+  async journal(rows: readonly CallRow[]): Promise<void> {
+    for (const row of rows) {
+      const text = JSON.stringify(row);
+      this.ctx.storage.sql.exec("INSERT OR IGNORE INTO journal (call_id, row) VALUES (?, ?)", row.id, text);
+    }
+    await this.#wakeBy(this.#services.clock() + MOVE_AFTER_MS);
+  }
+
+  /** Does whatever there is to do. May run early, late or twice: what is due is found in the rows themselves. */
+  override async alarm(): Promise<void> {
+    const retryAt = await this.#moveRows();
+    const { sql } = this.ctx.storage;
+    const now = this.#services.clock();
+    const [session] = sql.exec<{ seen_at: number }>("SELECT seen_at FROM session").toArray();
+    if (session !== undefined && session.seen_at + SESSION_IDLE_MS <= now) await this.end();
+    else if (session !== undefined) await this.#wakeBy(session.seen_at + SESSION_IDLE_MS);
+    const { waiting } = sql.exec<{ waiting: number }>("SELECT COUNT(*) AS waiting FROM journal").one();
+    if (waiting > 0) await this.#wakeBy(retryAt ?? now);
+  }
+
+  /** Moves the oldest rows to D1; says when to try again if D1 refused. A row that D1 has already, it ignores. */
+  async #moveRows(): Promise<number | null> {
+    const { sql } = this.ctx.storage;
+    const held = sql
+      .exec<{ seq: number; row: string }>("SELECT seq, row FROM journal ORDER BY seq LIMIT ?", BATCH)
+      .toArray();
+    const last = held.at(-1);
+    if (last === undefined) return null;
+    try {
+      await this.#services.callStore.append(held.map(({ row }) => JSON.parse(row) as CallRow));
+    } catch (thrown) {
+      // Not rethrown: the runtime would give up after a few tries, and the rows have nowhere else to go.
+      log("error", "journal_move_failed", { rows: held.length, causes: causesOf(thrown) });
+      const retryAt = this.#services.clock() + this.#retryMs;
+      this.#retryMs = Math.min(RETRY_LIMIT_MS, this.#retryMs * 2);
+      return retryAt;
+    }
+    sql.exec("DELETE FROM journal WHERE seq <= ?", last.seq);
+    this.#retryMs = RETRY_MS;
+    return null;
+  }
+
+  /** The one alarm stands at the earliest time that anything has asked for. */
+  async #wakeBy(at: number): Promise<void> {
+    const standing = await this.ctx.storage.getAlarm();
+    if (standing === null || standing > at) await this.ctx.storage.setAlarm(at);
+  }
+}

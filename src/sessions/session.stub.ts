@@ -1,0 +1,43 @@
+import type { CallRow } from "../calls/call.ts";
+import { withOutages } from "../failure/unavailable.ts";
+import type { Session } from "./session.object.ts";
+import type { SessionFacts } from "./session.ts";
+import type { UpstreamOpened } from "./upstream-sessions.ts";
+
+/** The way to `Session` objects, by name. Each failure to reach one is `unavailable`. */
+export interface SessionStub {
+  open(name: string, facts: SessionFacts): Promise<void>;
+  facts(name: string): Promise<SessionFacts | null>;
+  end(name: string): Promise<void>;
+  upstream(name: string, serverId: string, lost: string | null): Promise<UpstreamOpened>;
+  journal(name: string, rows: readonly CallRow[]): Promise<void>;
+}
+
+const TRIES = 3;
+
+export function sessionStub(namespace: DurableObjectNamespace<Session>): SessionStub {
+  return withOutages<SessionStub>({
+    open: (name, facts) => repeat(() => namespace.getByName(name).open(facts)),
+    facts: (name) => repeat(() => namespace.getByName(name).facts()),
+    end: (name) => repeat(() => namespace.getByName(name).end()),
+    upstream: async (name, serverId, lost) => namespace.getByName(name).upstream(serverId, lost),
+    journal: (name, rows) => repeat(() => namespace.getByName(name).journal(rows)),
+  });
+}
+
+/** Tries again what is safe to repeat, where the runtime says that this may help. */
+async function repeat<T>(call: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await call();
+    } catch (thrown) {
+      if (attempt === TRIES || !mayHelp(thrown)) throw thrown;
+      await new Promise((resolve) => setTimeout(resolve, attempt * 50 * (1 + Math.random())));
+    }
+  }
+}
+
+function mayHelp(thrown: unknown): boolean {
+  const { retryable, overloaded } = thrown as { retryable?: unknown; overloaded?: unknown };
+  return retryable === true && overloaded !== true;
+}

@@ -1,0 +1,26 @@
+/** A client session, and what the gateway holds for it. Plain data. */
+import type { UpstreamSession } from "../connector/ask.ts";
+
+/** What `initialize` settled. Only the principal and the door it was opened for may use it (P-25). */
+export interface SessionFacts {
+  readonly principal_id: string;
+  readonly org_id: string;
+  /** The path of the door. */
+  readonly door: string;
+  /** The negotiated revision with the client. */
+  readonly revision: string;
+}
+
+/** A session with a server, and the endpoint and credential it was opened with. */
+export interface OpenUpstream extends UpstreamSession {
+  /** Changes when the server moves or its credential does: the session is then one with somebody else. */
+  readonly target_key: string;
+}
+
+/** The name of the object that serves a principal's requests without a session of their own. */
+export function defaultSessionName(org: string, principalId: string): string {
+  return `default:${org}:${principalId}`;
+}
+
+/** A session without a request for this long is over. */
+export const SESSION_IDLE_MS = 24 * 3_600_000;

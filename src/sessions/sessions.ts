@@ -1,0 +1,54 @@
+/** The use cases of sessions: what an isolate may believe of them, and the objects that know. */
+import type { UpstreamSession } from "../connector/ask.ts";
+import type { Clock } from "../platform/clock.ts";
+import type { ExpiringMap } from "../platform/expiring-map.ts";
+import type { TrustedMap } from "../platform/trusted.ts";
+import type { ServerRecord } from "../registry/server-record.ts";
+import type { SessionStub } from "./session.stub.ts";
+import type { OpenUpstream, SessionFacts } from "./session.ts";
+import { targetKeyOf, type UpstreamOpened } from "./upstream-sessions.ts";
+
+export interface SessionsDeps {
+  readonly stub: SessionStub;
+  /** Facts by session id; null for a session that is not there. */
+  readonly memory: TrustedMap<SessionFacts | null>;
+  /** Upstream sessions by session and server. A wrong one costs a repeated handshake and nothing else. */
+  readonly upstreamMemory: ExpiringMap<string, OpenUpstream>;
+  readonly ttlMs: number;
+  readonly clock: Clock;
+}
+
+const KEEP_UPSTREAM_MS = 300_000;
+
+export type Sessions = ReturnType<typeof createSessions>;
+
+export function createSessions({ stub, memory, upstreamMemory, ttlMs, clock }: SessionsDeps) {
+  return {
+    async open(id: string, facts: SessionFacts): Promise<void> {
+      await stub.open(id, facts);
+      memory.delete(id);
+    },
+
+    /** What a session settled, at most `SNAPSHOT_TTL_MS` behind the object; null when there is none. */
+    facts(id: string, waitUntil: (work: Promise<unknown>) => void): Promise<SessionFacts | null> {
+      return memory.get(id, ttlMs, () => stub.facts(id), waitUntil);
+    },
+
+    async end(id: string): Promise<void> {
+      await stub.end(id);
+      memory.delete(id);
+    },
+
+    /** The session with a legacy server that belongs to a client; see `ToolCallDeps.upstreamSession`. */
+    async upstream(name: string, server: ServerRecord, lost: UpstreamSession | null): Promise<UpstreamOpened> {
+      const key = `${name} ${server.server_id}`;
+      const held = upstreamMemory.get(key);
+      if (held !== undefined && held.session_id !== lost?.session_id && held.target_key === targetKeyOf(server)) {
+        return { ok: true, session: held };
+      }
+      const opened = await stub.upstream(name, server.server_id, lost?.session_id ?? null);
+      if (opened.ok) upstreamMemory.set(key, opened.session, clock() + KEEP_UPSTREAM_MS);
+      return opened;
+    },
+  };
+}
