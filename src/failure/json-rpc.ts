@@ -7,7 +7,10 @@ export interface RpcError {
   readonly data?: Readonly<Record<string, unknown>>;
 }
 
-/** A failure of ours as JSON-RPC: the number for machines of the protocol, the stable name in `data.code`. */
+/**
+ * A failure of ours as JSON-RPC: the number for machines of the protocol, the stable name in `data.code`. The request
+ * id is there only for what somebody will look for in the log: refusals look the same byte for byte (P-4).
+ */
 export function rpcErrorOf(error: GatewayError, requestId: string): RpcError {
   return {
     code: FAILURES[error.code].rpc,
@@ -15,7 +18,7 @@ export function rpcErrorOf(error: GatewayError, requestId: string): RpcError {
     data: {
       code: error.code,
       ...(error.field === undefined ? {} : { field: error.field }),
-      request_id: requestId,
+      ...(FAILURES[error.code].status >= 500 ? { request_id: requestId } : {}),
     },
   };
 }

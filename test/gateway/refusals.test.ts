@@ -1,0 +1,101 @@
+import { describe, expect, it } from "vitest";
+import { agentOf, createAgent } from "../support/agent.ts";
+import { startGateway } from "../support/gateway.ts";
+import { scriptedServer } from "../support/upstream.ts";
+
+const SEARCH = '{"name":"search","inputSchema":{"type":"object"}}';
+const ERASE = '{"name":"erase","inputSchema":{"type":"object"}}';
+
+function startDocs() {
+  const upstream = scriptedServer({ era: "modern", tools: [SEARCH, ERASE] });
+  return { upstream, gateway: startGateway(upstream.network) };
+}
+
+describe("a call that is not admitted", () => {
+  it.each([
+    ["modern", "/mcp"],
+    ["legacy", "/mcp"],
+    ["modern", "/mcp/docs"],
+    ["legacy", "/mcp/docs"],
+  ] as const)(
+    "looks like an unknown tool to a %s client at %s and is logged with its reason [PS-12]",
+    async (era, path) => {
+      const { upstream, gateway } = startDocs();
+      const agent = await agentOf(gateway, { name: "docs", allowed_tools: { search: true, erase: false } });
+      const name = (tool: string) => (path === "/mcp" ? `docs__${tool}` : tool);
+      for (const tool of ["erase", "missing"]) {
+        const response = await agent[era](path, "tools/call", { name: name(tool), arguments: {} });
+        expect(response.status).toBe(200);
+        expect(await response.json()).toEqual({
+          jsonrpc: "2.0",
+          id: 1,
+          error: { code: -32602, message: `Unknown tool: ${name(tool)}` },
+        });
+      }
+      expect(upstream.calls()).toEqual([]);
+      const rows = await agent.rows();
+      expect(rows.map(({ ok, reason, attempts, door }) => ({ ok, reason, attempts, door }))).toEqual([
+        { ok: false, reason: path === "/mcp" ? "not_visible" : "tool_unknown", attempts: 0, door: path },
+        { ok: false, reason: "tool_blocked", attempts: 0, door: path },
+      ]);
+    },
+  );
+
+  it("is refused on a disabled server, whose tools are not listed either [RG-26]", async () => {
+    const { gateway } = startDocs();
+    const agent = await agentOf(gateway, { name: "docs" });
+    expect((await gateway.admin("PATCH", `/v1/servers/${agent.server_id}`, { enabled: false })).status).toBe(200);
+    const listed = await agent.modern("/mcp", "tools/list");
+    expect(await listed.json()).toMatchObject({ result: { tools: [] } });
+    const called = await agent.modern("/mcp", "tools/call", { name: "docs__search", arguments: {} });
+    expect(await called.json()).toMatchObject({ error: { code: -32602 } });
+    expect(await agent.rows()).toMatchObject([{ reason: "server_disabled", server: "docs", tool: "search" }]);
+  });
+
+  it("is refused where the key's list leaves the tool out, and where it is empty [T-30]", async () => {
+    const { gateway } = startDocs();
+    const { server_id } = await agentOf(gateway, { name: "docs", allow_on_all_virtual_keys: true });
+    const names = async (servers: { server_id: string; tools_to_execute: string[] }[]) => {
+      const agent = await createAgent(gateway, servers);
+      const listed = await (await agent.modern("/mcp", "tools/list")).json<{ result: { tools: { name: string }[] } }>();
+      const called = await (await agent.modern("/mcp", "tools/call", { name: "docs__erase" })).json();
+      return { listed: listed.result.tools.map(({ name }) => name), called: "result" in (called as object) };
+    };
+    expect(await names([{ server_id, tools_to_execute: ["search"] }])).toEqual({
+      listed: ["docs__search"],
+      called: false,
+    });
+    expect(await names([{ server_id, tools_to_execute: [] }])).toEqual({ listed: [], called: false });
+    expect(await names([])).toEqual({ listed: ["docs__erase", "docs__search"], called: true });
+  });
+});
+
+describe("a request without a good credential", () => {
+  it.each(["/mcp", "/mcp/docs", "/mcp/nobody"])("gets the same 401 at %s [P-4]", async (path) => {
+    const { gateway } = startDocs();
+    await agentOf(gateway, { name: "docs" });
+    const send = (headers: Record<string, string>) => gateway.fetch(path, { method: "POST", body: "{", headers });
+    for (const headers of [{}, { Authorization: "Bearer sk-pst-wrong" }, { "x-api-key": "wrong" }]) {
+      const response = await send(headers);
+      expect(response.status).toBe(401);
+      expect(response.headers.get("WWW-Authenticate")).toMatch(/^Bearer/);
+      expect(await response.json()).toEqual({
+        jsonrpc: "2.0",
+        error: { code: 4010, message: "A valid credential is required.", data: { code: "unauthorized" } },
+      });
+    }
+  });
+
+  it("is refused at once when its key is switched off or deleted [PS-7]", async () => {
+    const { gateway } = startDocs();
+    const agent = await agentOf(gateway, { name: "docs" });
+    const path = `/v1/virtual-keys/${agent.key.virtual_key_id}`;
+    expect((await agent.modern("/mcp", "tools/list")).status).toBe(200);
+    await gateway.admin("PATCH", path, { is_active: false });
+    expect((await agent.modern("/mcp", "tools/list")).status).toBe(401);
+    await gateway.admin("PATCH", path, { is_active: true });
+    expect((await agent.modern("/mcp", "tools/list")).status).toBe(200);
+    await gateway.admin("DELETE", path);
+    expect((await agent.modern("/mcp", "tools/list")).status).toBe(401);
+  });
+});

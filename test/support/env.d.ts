@@ -1,0 +1,8 @@
+/** Bindings that only tests have. */
+declare namespace Cloudflare {
+  interface Env {
+    ADMIN_KEY: string;
+    ENCRYPTION_KEYS: string;
+    TEST_MIGRATIONS: import("cloudflare:test").D1Migration[];
+  }
+}

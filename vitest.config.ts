@@ -1,0 +1,45 @@
+import { cloudflareTest, readD1Migrations } from "@cloudflare/vitest-plugin";
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        plugins: [
+          cloudflareTest(async () => ({
+            wrangler: { configPath: "./wrangler.toml" },
+            miniflare: {
+              bindings: {
+                ADMIN_KEY: "adm-for-tests",
+                ENCRYPTION_KEYS: `k1:${btoa("a key for tests, 32 bytes long!!!")}`,
+                TEST_MIGRATIONS: await readD1Migrations("./migrations"),
+              },
+              // Nothing leaves: a request without a fake is a visible failure.
+              outboundService: (request: { url: string }) =>
+                new Response(`No fake for ${request.url}`, { status: 599 }) as never,
+            },
+          })),
+        ],
+        test: {
+          name: "workerd",
+          include: ["test/**/*.test.ts"],
+          exclude: ["test/bundle/**"],
+          setupFiles: ["./test/support/setup.ts"],
+          restoreMocks: true,
+          maxWorkers: 1,
+          isolate: false,
+        },
+      },
+      {
+        test: {
+          name: "bundle",
+          include: ["test/bundle/**/*.test.ts"],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          // Each file starts workerd and real servers; two cores carry one such set at a time.
+          maxWorkers: 1,
+        },
+      },
+    ],
+  },
+});
