@@ -24,15 +24,15 @@ export interface Received {
   readonly value: JsonObject;
 }
 
-/** Why no message came; each is certain not to be one of the others. */
+/** Why no message came. After most of them the server may have acted all the same. */
 export type Breakage =
-  /** Nothing reached the server. */
-  | "unreachable"
+  /** No connection, or one that broke before the first byte of an answer: the runtime does not tell which. */
+  | "lost"
   /** The deadline passed. */
   | "timeout"
   /** The one who asked has left. */
   | "left"
-  /** The connection broke, and the server may have acted. */
+  /** The connection broke within the answer. */
   | "cut"
   /** The server answered with something that is not MCP. */
   | "not_mcp"
@@ -166,13 +166,5 @@ function breakageOf(thrown: unknown, deadline: Deadline, when: "before headers" 
   if (thrown instanceof StreamTooLarge) return "too_large";
   if (thrown instanceof Error && thrown.name === "GatewayError") return "refused_here";
   if (thrown instanceof TypeError && when === "reading") return "not_mcp";
-  return when === "before headers" && isUnreachable(thrown) ? "unreachable" : "cut";
-}
-
-/**
- * Whether the network says that no connection came about. Workers tell this apart by text only; whatever is not
- * known to be harmless counts as a break after the request was sent, and is not repeated.
- */
-function isUnreachable(thrown: unknown): boolean {
-  return thrown instanceof Error && /connection refused|could not resolve|dns lookup failed/i.test(thrown.message);
+  return when === "before headers" ? "lost" : "cut";
 }

@@ -116,7 +116,7 @@ export function failureOf(asked: Exclude<Asked, { kind: "answer" }>, stage: "con
 
 /** What each breakage is called, to admins and agents alike. */
 export const BREAKAGES: Readonly<Record<Breakage, string>> = {
-  unreachable: "The server cannot be reached.",
+  lost: "The server cannot be reached, or it closed the connection without an answer.",
   timeout: "The server did not answer in time.",
   left: "The request was given up.",
   cut: "The connection to the server broke before its answer was complete.",

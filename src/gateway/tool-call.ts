@@ -212,15 +212,23 @@ function isLostSession(status: number, session: UpstreamSession | null): boolean
 
 function statusFailure(status: number, session: UpstreamSession | null): Attempt {
   if (isLostSession(status, session)) return { kind: "failed", reason: `${SAYS} ${status}.`, retry: "new session" };
-  // A credential that is fixed is refused a second time as well (CN-11).
-  const retry = status >= 500 ? "always" : "never";
-  return { kind: "failed", reason: failureOf({ kind: "status", status }, "connect").message, retry };
+  const reason = failureOf({ kind: "status", status }, "connect").message;
+  return { kind: "failed", reason, retry: retryAfter(status) };
 }
 
-/** PS-31: only what surely did not reach the server is sent again to any tool. */
+/**
+ * A 5xx without an MCP message comes from something in front of the server, which did not get the call (PS-31); except
+ * for those that say that an answer was waited for in vain: 504, and Cloudflare's 520 and 524. A fixed credential is
+ * refused a second time as well (CN-11).
+ */
+function retryAfter(status: number): "never" | "repeatable" | "always" {
+  if (status < 500) return "never";
+  return status === 504 || status === 520 || status === 524 ? "repeatable" : "always";
+}
+
+/** PS-31: a call that the server may have got is sent again only if its tool allows that. */
 function brokenFailure({ breakage }: Pick<Extract<Exchange, { kind: "broken" }>, "breakage">): Attempt {
-  const retry =
-    breakage === "unreachable" ? "always" : breakage === "timeout" || breakage === "cut" ? "repeatable" : "never";
+  const retry = breakage === "lost" || breakage === "timeout" || breakage === "cut" ? "repeatable" : "never";
   return { kind: "failed", reason: BREAKAGES[breakage], retry };
 }
 

@@ -12,7 +12,7 @@ describe("POST /v1/servers", () => {
       name: "docs",
       status: "active",
       state: "error",
-      last_failure: { stage: "connect", message: "The server cannot be reached." },
+      last_failure: { stage: "connect", message: "The server cannot be reached, or it closed the connection without an answer." },
     });
   });
 });

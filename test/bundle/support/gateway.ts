@@ -1,0 +1,97 @@
+/**
+ * The built Worker in workerd, as `wrangler deploy` would upload it. Miniflare runs it, and not wrangler's own harness:
+ * that one sends the Worker's requests through the fetch of Node, which follows redirects, answers a refused connection
+ * with a 500, and goes on reading when the Worker has aborted. Here they leave through the runtime's own network.
+ */
+import { execFile } from "node:child_process";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { convertV4MiniflareOptions, Miniflare } from "miniflare";
+import { unstable_getMiniflareWorkerOptions, unstable_readConfig, unstable_splitSqlQuery } from "wrangler";
+
+const ROOT = join(import.meta.dirname, "..", "..", "..");
+const WRANGLER_TOML = join(ROOT, "wrangler.toml");
+const BUILD_MS = 30_000;
+
+export interface Gateway {
+  /** Without a trailing slash. */
+  readonly url: string;
+  /** A request of the platform admin; a body is sent as JSON. */
+  admin(method: string, path: string, body?: unknown): Promise<Response>;
+  /** What the Worker and the runtime have logged so far, a line each. */
+  logs(): readonly string[];
+  /** Ends workerd and deletes what it stored. */
+  stop(): Promise<void>;
+}
+
+/** @param vars On top of the secrets and of `ALLOW_INSECURE_UPSTREAMS`; nothing is read from `.dev.vars`. */
+export async function startGateway(vars: Readonly<Record<string, string>> = {}): Promise<Gateway> {
+  const adminKey = `adm-${crypto.randomUUID()}`;
+  const bindings = {
+    ADMIN_KEY: adminKey,
+    ENCRYPTION_KEYS: `k1:${Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("base64")}`,
+    ALLOW_INSECURE_UPSTREAMS: "true",
+    ...vars,
+  };
+  const lines: string[] = [];
+  // The bundle needs no rules for its modules; and what is said here of `bindings` may come from `.dev.vars`.
+  const { modulesRules: _, bindings: _own, ...workerOptions } = unstable_getMiniflareWorkerOptions(WRANGLER_TOML).workerOptions;
+  const miniflare = new Miniflare(
+    convertV4MiniflareOptions({
+      ...workerOptions,
+      bindings,
+      modules: [{ type: "ESModule", path: "index.js", contents: await buildWorker() }],
+      host: "127.0.0.1",
+      port: 0,
+      cf: false,
+      handleStructuredLogs: ({ level, message }) => lines.push(`${level} ${message}`),
+    }),
+  );
+  try {
+    const { origin } = await miniflare.ready;
+    await migrate(miniflare);
+    return {
+      url: origin,
+      admin: (method, path, body) =>
+        fetch(`${origin}${path}`, {
+          method,
+          headers: { Authorization: `Bearer ${adminKey}`, "Content-Type": "application/json" },
+          ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        }),
+      logs: () => [...lines],
+      stop: () => miniflare.dispose(),
+    };
+  } catch (error) {
+    await miniflare.dispose();
+    throw new Error(`The gateway did not start.\n${lines.join("\n")}`, { cause: error });
+  }
+}
+
+/** The text of the bundle. */
+async function buildWorker(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "postern-bundle-"));
+  try {
+    const wrangler = join(ROOT, "node_modules", "wrangler", "bin", "wrangler.js");
+    await promisify(execFile)(process.execPath, [wrangler, "deploy", "--dry-run", "--outdir", folder], {
+      cwd: ROOT,
+      timeout: BUILD_MS,
+      env: { ...process.env, WRANGLER_SEND_METRICS: "false", WRANGLER_WRITE_LOGS: "false", WRANGLER_HIDE_BANNER: "true" },
+    });
+    return await readFile(join(folder, "index.js"), "utf8");
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function migrate(miniflare: Miniflare): Promise<void> {
+  const [database] = unstable_readConfig({ config: WRANGLER_TOML }).d1_databases;
+  if (database?.migrations_dir === undefined) throw new Error("wrangler.toml names no folder of migrations.");
+  const folder = join(ROOT, database.migrations_dir);
+  const db = await miniflare.getD1Database(database.binding);
+  for (const file of (await readdir(folder)).filter((name) => name.endsWith(".sql")).sort()) {
+    const statements = unstable_splitSqlQuery(await readFile(join(folder, file), "utf8"));
+    await db.batch(statements.map((statement) => db.prepare(statement)));
+  }
+}
