@@ -45,6 +45,7 @@ function createParser() {
   let data: string[] = [];
   let size = 0;
   let type = "";
+  let afterReturn = false;
 
   function line(text: string, events: string[]): void {
     if (text === "") {
@@ -70,14 +71,16 @@ function createParser() {
 
     feed(text: string): { events: string[]; rest: string } {
       const events: string[] = [];
-      let from = 0;
+      // A line feed that follows a carriage return ends no line of its own, also when it comes with the next chunk.
+      let from = afterReturn && text.startsWith("\n") ? 1 : 0;
+      if (text !== "") afterReturn = false;
       for (;;) {
         LINE_END.lastIndex = from;
         const end = LINE_END.exec(text);
-        // A carriage return at the very end may be the first half of a line ending.
-        if (end === null || (end[0] === "\r" && LINE_END.lastIndex === text.length)) break;
+        if (end === null) break;
         line(text.slice(from, end.index), events);
         from = LINE_END.lastIndex;
+        afterReturn = end[0] === "\r" && from === text.length;
       }
       return { events, rest: text.slice(from) };
     },

@@ -17,7 +17,7 @@ export interface Script {
   /** Answers a `tools/call`; without it the call is answered with an empty result. */
   readonly call?: (seen: Seen) => Response | Promise<Response>;
   /** Answers anything, before the script does; undefined leaves it to the script. */
-  readonly first?: (seen: Seen) => Response | Promise<Response> | undefined;
+  readonly first?: ((seen: Seen) => Response | undefined | Promise<Response | undefined>) | undefined;
 }
 
 export interface ScriptedServer {

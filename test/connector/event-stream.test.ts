@@ -1,0 +1,67 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { readEvents, StreamTooLarge } from "../../src/connector/event-stream.ts";
+
+const LIMITS = { event: 10_000, total: 100_000 };
+
+/** A body that arrives in pieces of this many bytes. */
+function bodyOf(text: string, size = text.length || 1): ReadableStream<Uint8Array> {
+  const bytes = new TextEncoder().encode(text);
+  return new ReadableStream({
+    start(controller) {
+      for (let at = 0; at < bytes.length; at += size) controller.enqueue(bytes.slice(at, at + size));
+      controller.close();
+    },
+  });
+}
+
+async function read(text: string, size?: number, limits = LIMITS): Promise<string[]> {
+  const found: string[] = [];
+  for await (const event of readEvents(bodyOf(text, size), limits)) found.push(event);
+  return found;
+}
+
+describe("readEvents", () => {
+  it.each([
+    ["one event", "data: a\n\n", ["a"]],
+    ["carriage returns", "data: a\r\rdata: b\r\n\r\n", ["a", "b"]],
+    ["a byte order mark", "\ufeffdata: a\n\n", ["a"]],
+    ["comments, ids and retry times", ": hi\nid: 1\nretry: 5\ndata: a\n\n", ["a"]],
+    ["an event that only announces an id", "id: 1\ndata:\n\ndata: a\n\n", ["a"]],
+    ["several data lines", "data: a\ndata:b\ndata:  c\n\n", ["a\nb\n c"]],
+    ["another type of event", "event: ping\ndata: x\n\nevent: message\ndata: a\n\n", ["a"]],
+    ["an event that the end cut off", "data: a\n\ndata: b\n", ["a"]],
+    ["bare JSON [R-22]", ' {"a":\n1}\n', [' {"a":\n1}\n']],
+    ["nothing", "", []],
+  ])("reads %s", async (_, text, expected) => {
+    for (const size of [text.length || 1, 1, 2, 3])
+      expect(await read(text, size), `pieces of ${size}`).toEqual(expected);
+  });
+
+  it("gives back what was written, with any line ending and split anywhere [P-70]", async () => {
+    const lines = fc.array(
+      fc.string({ unit: "grapheme" }).map((text) => `x${text.replaceAll(/[\r\n]/g, "")}`),
+      { minLength: 1 },
+    );
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(lines),
+        fc.constantFrom("\n", "\r", "\r\n"),
+        fc.integer({ min: 1, max: 9 }),
+        async (written, end, size) => {
+          const text = written.map((event) => event.map((line) => `data: ${line}${end}`).join("") + end).join("");
+          expect(await read(text, size)).toEqual(written.map((event) => event.join("\n")));
+        },
+      ),
+    );
+  });
+
+  it.each([
+    ["an event beyond its limit", `data: ${"x".repeat(50)}\n\n`],
+    ["an event of many lines beyond its limit", "data: xxxxxxxxxx\n".repeat(6)],
+    ["a stream beyond its limit", "data: xxxxxxxxxx\n\n".repeat(20)],
+    ["bare JSON beyond its limit", `{"a":"${"x".repeat(50)}"}`],
+  ])("stops at %s", async (_, text) => {
+    await expect(read(text, 7, { event: 40, total: 200 })).rejects.toThrow(StreamTooLarge);
+  });
+});
