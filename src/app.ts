@@ -12,7 +12,7 @@ import { mountOperations, type Operation, operation } from "./http/operation.ts"
 import { checkHeaderSizes, SECURITY_HEADERS } from "./http/security.ts";
 import { causesOf, log } from "./platform/log.ts";
 import { registryOperations } from "./registry/registry.routes.ts";
-import { createMemory, createServices, type Platform, realPlatform } from "./services.ts";
+import { createMemory, createServices, type Platform, realPlatform, type Services } from "./services.ts";
 
 const healthOperation = operation(
   {
@@ -43,11 +43,14 @@ export function createApp(overrides: Partial<Platform> = {}): Hono<AppEnv> {
   const platform = { ...realPlatform, ...overrides };
   const memory = createMemory(platform.clock);
   const app = new Hono<AppEnv>();
+  // Wiring costs more than a cached call does, and an isolate gets the same bindings with every request.
+  let wired: { readonly env: Env; readonly services: Services } | undefined;
 
   app.use(async (c, next) => {
     const requestId = crypto.randomUUID();
     c.set("requestId", requestId);
-    c.set("services", createServices(c.env, platform, memory));
+    if (wired?.env !== c.env) wired = { env: c.env, services: createServices(c.env, platform, memory) };
+    c.set("services", wired.services);
     await next();
     for (const [name, value] of Object.entries(SECURITY_HEADERS)) c.res.headers.set(name, value);
     c.res.headers.set("X-Request-Id", requestId);

@@ -73,7 +73,7 @@ export function createMemory(clock: Clock): Memory {
 
 export type Services = ReturnType<typeof createServices>;
 
-/** Wires the capabilities together. Runs for every request and every object, so it constructs and never connects. */
+/** Wires the capabilities together, once for an isolate and once for each object: it constructs and never connects. */
 export function createServices(env: Env, platform = realPlatform, memory = createMemory(platform.clock)) {
   const { clock, newId, network } = platform;
   const config = readConfig(env);
