@@ -117,6 +117,15 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     newId,
   };
 
+  const catalog = createCatalog({
+    store: catalogStore,
+    serverOf: (serverId) => registryStore.get(serverId),
+    onWritten,
+    clock,
+    memory: memory.snapshots,
+    ttlMs: config.snapshotTtlMs,
+  });
+
   return {
     config,
     clock,
@@ -136,15 +145,11 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
           () => undefined,
           (thrown) => log("warn", "connect_failed", { server_id: serverId, causes: causesOf(thrown) }),
         ),
+      approveHeld: (serverId, by) => catalog.decideAll(serverId, "approved", by).then(() => undefined),
       clock,
       newId,
     }),
-    catalog: createCatalog({
-      store: catalogStore,
-      serverOf: (serverId) => registryStore.get(serverId),
-      memory: memory.snapshots,
-      ttlMs: config.snapshotTtlMs,
-    }),
+    catalog,
     virtualKeys: createVirtualKeys({ store: keyStore, onWritten, clock, newId }),
     identity: createIdentity({
       adminKey: config.adminKey,
@@ -155,7 +160,7 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     }),
     calls: createCalls({ store: callStore }),
     journal: createJournal({ memory: memory.journal, send: stub.journal, mode: config.journalMode, clock }),
-    connector: createConnector({ registry: registryStore, catalog: catalogStore, targetOf, send, clock }),
+    connector: createConnector({ registry: registryStore, catalog: catalogStore, targetOf, send, clock, newId }),
     upstreamSessions: createUpstreamSessions({ serverOf: (serverId) => registryStore.get(serverId), targetOf, send }),
   };
 }

@@ -1,6 +1,12 @@
 import { operation } from "../http/operation.ts";
 import { pageOf } from "../http/page.ts";
-import { DiscoveryReport, ToolQuery, ToolView } from "./catalog.wire.ts";
+import { isoTime } from "../platform/clock.ts";
+import { ChangeQuery, ChangeView, Decided, DiscoveryReport, ToolQuery, ToolView } from "./catalog.wire.ts";
+import { diffDefinitions } from "./definition-diff.ts";
+import type { ToolChange } from "./tool-change.ts";
+
+const STATES = { approve: "approved", refuse: "refused" } as const;
+const SENTENCES = { approve: "Put in force", refuse: "Keep what is in force instead of" } as const;
 
 export const catalogOperations = [
   operation(
@@ -27,4 +33,60 @@ export const catalogOperations = [
     },
     ({ services, param }) => services.discover(param("server_id")),
   ),
+  operation(
+    {
+      method: "GET",
+      path: "/v1/servers/:server_id/changes",
+      needs: "platform_admin",
+      summary: "List changed definitions, with a diff by field",
+      query: ChangeQuery,
+      status: 200,
+      answer: pageOf(ChangeView),
+    },
+    async ({ services, param, query }) => {
+      const page = await services.catalog.changes(param("server_id"), query);
+      return { ...page, rows: page.rows.map(viewOf) };
+    },
+  ),
+  ...(["approve", "refuse"] as const).flatMap((verb) => [
+    operation(
+      {
+        method: "POST",
+        path: `/v1/servers/:server_id/changes/${verb}`,
+        needs: "platform_admin",
+        summary: `${SENTENCES[verb]} every held change of a server`,
+        status: 200,
+        answer: Decided,
+      },
+      async ({ services, principal, param }) => {
+        const decided = await services.catalog.decideAll(param("server_id"), STATES[verb], principal.id);
+        return { decided: decided.map(({ change_id }) => change_id) };
+      },
+    ),
+    operation(
+      {
+        method: "POST",
+        path: `/v1/servers/:server_id/changes/:change_id/${verb}`,
+        needs: "platform_admin",
+        summary: `${SENTENCES[verb]} one held change`,
+        status: 200,
+        answer: ChangeView,
+      },
+      async ({ services, principal, param }) => {
+        const { catalog } = services;
+        return viewOf(await catalog.decide(param("server_id"), param("change_id"), STATES[verb], principal.id));
+      },
+    ),
+  ]),
 ];
+
+function viewOf({ approved, proposed, proposed_hash: _, ...change }: ToolChange): ChangeView {
+  return {
+    ...change,
+    found_at: isoTime(change.found_at),
+    decided_at: change.decided_at === null ? null : isoTime(change.decided_at),
+    approved: JSON.parse(approved),
+    proposed: JSON.parse(proposed),
+    diff: diffDefinitions(approved, proposed),
+  };
+}

@@ -1,12 +1,13 @@
-import { and, asc, count, eq, getTableColumns, inArray, isNotNull, sql } from "drizzle-orm";
+import { and, asc, count, desc, eq, getTableColumns, inArray, isNotNull, sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/d1";
 import { withOutages } from "../failure/unavailable.ts";
 import type { PageRequest } from "../http/page.ts";
 import { servers } from "../registry/registry.tables.ts";
 import type { ServerRecord, ToolMode } from "../registry/server-record.ts";
-import { generations, serverTools } from "./catalog.tables.ts";
-import type { Merge, ToolRow } from "./merge-discovery.ts";
+import { generations, serverTools, toolChanges } from "./catalog.tables.ts";
+import type { Merge, OpenChange, Stored, ToolRow } from "./merge-discovery.ts";
 import type { CatalogTool, Generation } from "./snapshot.ts";
+import type { ChangeState, Decision, ToolChange } from "./tool-change.ts";
 
 /** What a successful discovery found out besides the tools. */
 export interface Sighting {
@@ -14,11 +15,29 @@ export interface Sighting {
   readonly server_info: string | null;
 }
 
+/** A tool as the admin's list shows it. */
+export type ListedRow = ToolRow & { readonly pending_change_id: string | null };
+
 /** The catalog in D1, and what the org snapshot is compiled from. */
 export interface CatalogStore {
-  /** All rows of one server's tools. */
-  rows(serverId: string): Promise<ToolRow[]>;
-  list(serverId: string, page: PageRequest): Promise<{ rows: ToolRow[]; total: number }>;
+  /** All rows of one server's tools, and the changes that a discovery has to know. */
+  stored(serverId: string): Promise<Pick<Stored, "rows" | "changes">>;
+  /** Tools by name, each with the id of the change that is held for it. */
+  list(serverId: string, page: PageRequest): Promise<{ rows: ListedRow[]; total: number }>;
+  /** Changes of one server, newest first. */
+  changes(
+    serverId: string,
+    state: ChangeState | null,
+    page: PageRequest,
+  ): Promise<{ rows: ToolChange[]; total: number }>;
+  change(serverId: string, changeId: string): Promise<ToolChange | null>;
+  /**
+   * Decides held changes of a server, in one batch with what is in force from now on.
+   *
+   * @param changeId One of them; null for all.
+   * @returns The changes that were decided: none where nothing was held (any more).
+   */
+  decide(serverId: string, changeId: string | null, decision: Decision): Promise<ToolChange[]>;
   /**
    * Writes what a discovery found, in one batch with the state of the server; raises the generation of the registry.
    *
@@ -73,21 +92,52 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
         },
       });
 
+  const withdraw = (changeIds: readonly string[]) =>
+    db
+      .update(toolChanges)
+      .set({ state: "withdrawn" })
+      .where(sql`${toolChanges.change_id} IN (SELECT value FROM json_each(${JSON.stringify(changeIds)}))`);
+
+  const addChanges = (found: readonly ToolChange[]) =>
+    db.insert(toolChanges).select(
+      sql`SELECT value ->> 'change_id', value ->> 'server_id', value ->> 'tool', value ->> 'approved',
+          value ->> 'proposed', value ->> 'proposed_hash', value ->> 'state', value ->> 'found_at',
+          value ->> 'decided_at', value ->> 'decided_by'
+        FROM json_each(${JSON.stringify(found)})`,
+    );
+
   const generationFrom = (orgId: string, rows: readonly { org_id: string; value: number }[]): Generation => ({
     registry: rows.find(({ org_id }) => org_id === "*")?.value ?? 0,
     org: rows.find(({ org_id }) => org_id === orgId)?.value ?? 0,
   });
 
   return withOutages<CatalogStore>({
-    async rows(serverId) {
-      return db.select(columns).from(serverTools).where(eq(serverTools.server_id, serverId));
+    async stored(serverId) {
+      const [rows, changes] = await db.batch([
+        db.select(columns).from(serverTools).where(eq(serverTools.server_id, serverId)),
+        db
+          .select()
+          .from(toolChanges)
+          .where(and(eq(toolChanges.server_id, serverId), inArray(toolChanges.state, ["held", "refused"])))
+          .orderBy(desc(toolChanges.found_at)),
+      ]);
+      // Of what was refused only the latest counts: a definition that comes back after another is reported again.
+      const seen = new Set<string>();
+      const open = changes.flatMap(({ change_id, tool, proposed_hash, state }): OpenChange[] => {
+        if (state !== "held" && (state !== "refused" || seen.has(tool))) return [];
+        if (state === "refused") seen.add(tool);
+        return [{ change_id, tool, proposed_hash, state }];
+      });
+      return { rows, changes: open };
     },
 
     async list(serverId, { page, page_size }) {
       const ofServer = eq(serverTools.server_id, serverId);
+      const held = sql<string | null>`(SELECT change_id FROM tool_changes AS c WHERE c.server_id = ${serverId}
+        AND c.tool = ${serverTools.tool} AND c.state = 'held')`;
       const [rows, [total]] = await db.batch([
         db
-          .select(columns)
+          .select({ ...columns, pending_change_id: held })
           .from(serverTools)
           .where(ofServer)
           .orderBy(asc(serverTools.tool))
@@ -96,6 +146,55 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
         db.select({ total: count() }).from(serverTools).where(ofServer),
       ]);
       return { rows, total: total?.total ?? 0 };
+    },
+
+    async changes(serverId, state, { page, page_size }) {
+      const where = and(eq(toolChanges.server_id, serverId), state === null ? undefined : eq(toolChanges.state, state));
+      const [rows, [total]] = await db.batch([
+        db
+          .select()
+          .from(toolChanges)
+          .where(where)
+          .orderBy(desc(toolChanges.found_at), asc(toolChanges.change_id))
+          .limit(page_size)
+          .offset(page * page_size),
+        db.select({ total: count() }).from(toolChanges).where(where),
+      ]);
+      return { rows, total: total?.total ?? 0 };
+    },
+
+    async change(serverId, changeId) {
+      const [row] = await db
+        .select()
+        .from(toolChanges)
+        .where(and(eq(toolChanges.server_id, serverId), eq(toolChanges.change_id, changeId)));
+      return row ?? null;
+    },
+
+    async decide(serverId, changeId, { state, by, at }) {
+      const isHeld = and(
+        eq(toolChanges.server_id, serverId),
+        eq(toolChanges.state, "held"),
+        changeId === null ? undefined : eq(toolChanges.change_id, changeId),
+      );
+      const proposed = (column: "proposed" | "proposed_hash") =>
+        sql`(SELECT ${sql.raw(column)} FROM tool_changes WHERE ${isHeld} AND tool = ${serverTools.tool})`;
+      const decided = db.update(toolChanges).set({ state, decided_at: at, decided_by: by }).where(isHeld).returning();
+      if (state === "refused") return decided;
+      const [, rows] = await db.batch([
+        db
+          .update(serverTools)
+          .set({ approved_definition: proposed("proposed"), approved_hash: proposed("proposed_hash") })
+          .where(
+            and(
+              eq(serverTools.server_id, serverId),
+              inArray(serverTools.tool, db.select({ tool: toolChanges.tool }).from(toolChanges).where(isHeld)),
+            ),
+          ),
+        decided,
+        raiseGeneration(),
+      ]);
+      return rows;
     },
 
     async apply({ server_id, server_url, tool_mode }, merge, seen) {
@@ -108,6 +207,8 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
           db.update(servers).set(state).where(eq(servers.server_id, server_id)),
           raiseGeneration(),
           ...chunksOf(merge.rows).map((rows) => upsert(server_id, rows, fillsPolicy)),
+          withdraw(merge.withdrawn),
+          ...chunksOf(merge.found).map(addChanges),
         ]);
         return true;
       } catch (cause) {
@@ -157,11 +258,11 @@ function excluded(...columns: (keyof ToolRow)[]) {
   return Object.fromEntries(columns.map((column) => [column, sql.raw(`excluded.${column}`)]));
 }
 
-function chunksOf(rows: readonly ToolRow[]): ToolRow[][] {
-  const chunks: ToolRow[][] = [];
+function chunksOf<T extends object>(rows: readonly T[]): T[][] {
+  const chunks: T[][] = [];
   let length = CHUNK_LENGTH;
   for (const row of rows) {
-    const size = (row.definition?.length ?? 0) + (row.approved_definition?.length ?? 0) + 512;
+    const size = JSON.stringify(row).length;
     if (length + size > CHUNK_LENGTH) {
       chunks.push([]);
       length = 0;

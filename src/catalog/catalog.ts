@@ -1,20 +1,29 @@
 /** The use cases of the catalog: what servers offer, and the snapshot that requests are decided from. */
 import { GatewayError } from "../failure/gateway-error.ts";
 import { type Page, parsePage } from "../http/page.ts";
+import type { Clock } from "../platform/clock.ts";
+import { log } from "../platform/log.ts";
 import type { TrustedMap } from "../platform/trusted.ts";
 import type { ServerRecord } from "../registry/server-record.ts";
-import type { CatalogStore } from "./catalog.store.ts";
+import type { CatalogStore, ListedRow } from "./catalog.store.ts";
 import type { ToolView } from "./catalog.wire.ts";
 import { factsOf } from "./definition.ts";
 import { exposedName } from "./exposed-name.ts";
-import type { ToolRow } from "./merge-discovery.ts";
 import { compileSnapshot, type Snapshot } from "./snapshot.ts";
+import type { ChangeState, Decision, ToolChange } from "./tool-change.ts";
 
 export interface CatalogDeps {
   readonly store: CatalogStore;
   readonly serverOf: (serverId: string) => Promise<ServerRecord | null>;
+  /** What follows a committed write: this isolate forgets its snapshots. */
+  readonly onWritten: () => void;
+  readonly clock: Clock;
   readonly memory: TrustedMap<Snapshot>;
   readonly ttlMs: number;
+}
+
+interface ChangeQuery extends PageQuery {
+  readonly state?: ChangeState | undefined;
 }
 
 interface PageQuery {
@@ -27,7 +36,7 @@ export type WaitUntil = (work: Promise<unknown>) => void;
 
 export type Catalog = ReturnType<typeof createCatalog>;
 
-export function createCatalog({ store, serverOf, memory, ttlMs }: CatalogDeps) {
+export function createCatalog({ store, serverOf, onWritten, clock, memory, ttlMs }: CatalogDeps) {
   async function confirm(orgId: string, former: Snapshot | undefined): Promise<Snapshot> {
     if (former !== undefined) {
       const { registry, org } = await store.generationOf(orgId);
@@ -35,6 +44,12 @@ export function createCatalog({ store, serverOf, memory, ttlMs }: CatalogDeps) {
     }
     const { generation, servers, tools } = await store.read(orgId);
     return compileSnapshot(orgId, generation, servers, tools);
+  }
+
+  async function requireServer(serverId: string): Promise<ServerRecord> {
+    const record = await serverOf(serverId);
+    if (record === null) throw new GatewayError("not_found", "There is no such server.");
+    return record;
   }
 
   return {
@@ -51,8 +66,7 @@ export function createCatalog({ store, serverOf, memory, ttlMs }: CatalogDeps) {
 
     /** The known and named tools of a server, sorted by name. @throws GatewayError `not_found` */
     async tools(orgId: string, serverId: string, query: PageQuery, waitUntil: WaitUntil): Promise<Page<ToolView>> {
-      const record = await serverOf(serverId);
-      if (record === null) throw new GatewayError("not_found", "There is no such server.");
+      const record = await requireServer(serverId);
       const page = parsePage(query);
       const { rows, total } = await store.list(serverId, page);
       const snapshot = await memory.get(orgId, ttlMs, (former) => confirm(orgId, former), waitUntil);
@@ -65,11 +79,49 @@ export function createCatalog({ store, serverOf, memory, ttlMs }: CatalogDeps) {
         sort: { by: "name", direction: "asc" },
       };
     },
+
+    /** Changes of a server's definitions, newest first. @throws GatewayError `not_found` */
+    async changes(serverId: string, query: ChangeQuery): Promise<Page<ToolChange>> {
+      await requireServer(serverId);
+      const page = parsePage(query);
+      const { rows, total } = await store.changes(serverId, query.state ?? null, page);
+      const filters = query.state === undefined ? {} : { state: query.state };
+      return { rows, total_rows: total, ...page, filters, sort: { by: "found_at", direction: "desc" } };
+    },
+
+    /**
+     * Puts a held change in force, or keeps what is.
+     *
+     * @param by The principal's id.
+     * @throws GatewayError `not_found`; `conflict` for a change that is not held any more (PS-22)
+     */
+    async decide(serverId: string, changeId: string, state: Decision["state"], by: string): Promise<ToolChange> {
+      const [decided] = await store.decide(serverId, changeId, { state, by, at: clock() });
+      if (decided === undefined) {
+        const change = await store.change(serverId, changeId);
+        if (change === null) throw new GatewayError("not_found", "There is no such change.");
+        throw new GatewayError("conflict", `This change is ${change.state} already.`);
+      }
+      onWritten();
+      log("info", "definition_decided", { server_id: serverId, change_id: changeId, state, by });
+      return decided;
+    },
+
+    /** The same for every held change of a server; none is no error. @throws GatewayError `not_found` */
+    async decideAll(serverId: string, state: Decision["state"], by: string): Promise<ToolChange[]> {
+      await requireServer(serverId);
+      const decided = await store.decide(serverId, null, { state, by, at: clock() });
+      onWritten();
+      for (const { change_id } of decided) {
+        log("info", "definition_decided", { server_id: serverId, change_id, state, by });
+      }
+      return decided;
+    },
   };
 }
 
 /** @param exposed The name on `/mcp`; a tool that is not offered has the one it would have. */
-function viewOf(record: ServerRecord, row: ToolRow, exposed = exposedName(record.name, row.tool)): ToolView {
+function viewOf(record: ServerRecord, row: ListedRow, exposed = exposedName(record.name, row.tool)): ToolView {
   return {
     name: row.tool,
     ...factsOf(row.approved_definition ?? "{}"),
@@ -79,5 +131,6 @@ function viewOf(record: ServerRecord, row: ToolRow, exposed = exposedName(record
     known: row.known,
     is_new: row.is_new,
     definition_hash: row.approved_hash,
+    pending_change_id: row.pending_change_id,
   };
 }

@@ -13,6 +13,8 @@ export const ToolView = z.strictObject({
   known: z.boolean(),
   is_new: z.boolean(),
   definition_hash: z.string().nullable(),
+  /** The change that waits for a decision. */
+  pending_change_id: z.string().nullable(),
 });
 export type ToolView = z.infer<typeof ToolView>;
 
@@ -28,3 +30,29 @@ export const DiscoveryReport = z.strictObject({
   fetched_at: z.iso.datetime(),
 });
 export type DiscoveryReport = z.infer<typeof DiscoveryReport>;
+
+const Definition = z.record(z.string(), z.unknown());
+
+export const ChangeView = z.strictObject({
+  change_id: z.string(),
+  server_id: z.string(),
+  tool: z.string(),
+  state: z.enum(["held", "approved", "refused", "withdrawn"]),
+  found_at: z.iso.datetime(),
+  decided_at: z.iso.datetime().nullable(),
+  decided_by: z.string().nullable(),
+  /** The definition that was in force when the change was found. */
+  approved: Definition,
+  proposed: Definition,
+  /** Field by field; a side that lacks the field has no value. */
+  diff: z.array(z.strictObject({ field: z.string(), before: z.unknown().optional(), after: z.unknown().optional() })),
+});
+export type ChangeView = z.infer<typeof ChangeView>;
+
+export const ChangeQuery = z.strictObject({
+  page: z.string().optional(),
+  page_size: z.string().optional(),
+  state: z.enum(["held", "approved", "refused", "withdrawn"]).optional(),
+});
+
+export const Decided = z.strictObject({ decided: z.array(z.string()) });

@@ -5,6 +5,7 @@ import { mergeDiscovery } from "../catalog/merge-discovery.ts";
 import type { FailureCode } from "../failure/gateway-error.ts";
 import { type Clock, isoTime } from "../platform/clock.ts";
 import type { Send } from "../platform/guarded-fetch.ts";
+import type { NewId } from "../platform/ids.ts";
 import type { RegistryStore } from "../registry/registry.store.ts";
 import { DEFAULT_TIMEOUT_MS, type ServerRecord } from "../registry/server-record.ts";
 import type { Target } from "./exchange.ts";
@@ -13,10 +14,11 @@ import { listTools } from "./list-tools.ts";
 
 export interface ConnectorDeps {
   readonly registry: Pick<RegistryStore, "get" | "recordSighting">;
-  readonly catalog: Pick<CatalogStore, "rows" | "apply">;
+  readonly catalog: Pick<CatalogStore, "stored" | "apply">;
   readonly targetOf: (record: ServerRecord) => Promise<Target>;
   readonly send: Send;
   readonly clock: Clock;
+  readonly newId: NewId;
 }
 
 /** What a discovery came to; plain data, because it crosses an RPC. */
@@ -27,7 +29,7 @@ export type Discovered =
 /** How often a discovery starts over because an admin changed the server under it. */
 const MAX_ROUNDS = 3;
 
-export function createConnector({ registry, catalog, targetOf, send, clock }: ConnectorDeps) {
+export function createConnector({ registry, catalog, targetOf, send, clock, newId }: ConnectorDeps) {
   async function failed(record: ServerRecord, { stage, message, isTimeout }: ConnectFailure): Promise<Discovered> {
     const last_failure = { stage, message, at: clock() };
     await registry.recordSighting(record.server_id, record.server_url, { state: "error", last_failure });
@@ -51,7 +53,10 @@ export function createConnector({ registry, catalog, targetOf, send, clock }: Co
         if (!listed.ok) return failed(record, listed.failure);
 
         const { era, server_info } = verdict;
-        const merge = mergeDiscovery(record.tool_mode, await catalog.rows(serverId), listed.tools, clock());
+        const merge = mergeDiscovery({ ...record, ...(await catalog.stored(serverId)) }, listed.tools, {
+          now: clock(),
+          newId,
+        });
         if (!(await catalog.apply(record, merge, { era, server_info }))) continue;
         const { added, changed, vanished } = merge;
         const report = {

@@ -88,6 +88,7 @@ function viewOf({ record, config, allowed_tools }: OpenServer): ServerView {
     config,
     allowed_tools,
     tool_mode: record.tool_mode,
+    definition_policy: record.definition_policy,
     allow_on_all_virtual_keys: record.allow_on_all_virtual_keys,
     status: record.status,
     state: record.state,

@@ -18,6 +18,10 @@ export const servers = sqliteTable(
     config_sealed: text(),
     /** `unset`: filled at first discovery; `list`: the flags of the tools; `all`: every tool, later ones too (RB-12). */
     tool_mode: text({ enum: ["unset", "list", "all"] }).notNull(),
+    /** Whether changed definitions wait for an admin, or are approved at once (PS-22). */
+    definition_policy: text({ enum: ["pin", "trust"] })
+      .notNull()
+      .default("pin"),
     allow_on_all_virtual_keys: integer({ mode: "boolean" }).notNull(),
     status: text({ enum: ["active", "pending_setup", "error"] }).notNull(),
     state: text({ enum: ["connected", "disconnected", "error"] }).notNull(),

@@ -31,6 +31,8 @@ export interface RegistryDeps {
   readonly onWritten: () => void;
   /** Connects to a server and stores what it offers; tells how it went in the record, and never throws. */
   readonly connect: (serverId: string) => Promise<void>;
+  /** Approves all held changes of a server, which is trusted from now on (PS-22). */
+  readonly approveHeld: (serverId: string, by: string) => Promise<void>;
   readonly clock: Clock;
   readonly newId: NewId;
 }
@@ -120,6 +122,7 @@ export function createRegistry(deps: RegistryDeps) {
         auth_type: input.auth_type ?? defaultAuthType(config),
         config_sealed: await sealConfig(server_id, config),
         tool_mode: toolModeOf(allowed),
+        definition_policy: input.definition_policy ?? "pin",
         allow_on_all_virtual_keys: input.allow_on_all_virtual_keys ?? false,
         status: "active",
         state: "disconnected",
@@ -145,6 +148,7 @@ export function createRegistry(deps: RegistryDeps) {
       const after = await store.update(serverId, written, patch.allowed_tools);
       if (after === null) throw new GatewayError("not_found", "There is no such server.");
       deps.onWritten();
+      if (patch.definition_policy === "trust") await deps.approveHeld(serverId, by);
       if (after.enabled && RUNTIME_FIELDS.some((field) => field in change)) await deps.connect(serverId);
       return openServer(await requireServer(serverId));
     },
@@ -172,6 +176,7 @@ export function createRegistry(deps: RegistryDeps) {
       ...(enabled === undefined || enabled === before.enabled ? {} : { enabled, state: "disconnected" }),
       ...("timeout_ms" in patch ? { timeout_ms: parseTimeout(patch.timeout_ms) } : {}),
       ...(patch.auth_type === undefined ? {} : { auth_type: patch.auth_type }),
+      ...(patch.definition_policy === undefined ? {} : { definition_policy: patch.definition_policy }),
       ...(patch.allow_on_all_virtual_keys === undefined
         ? {}
         : { allow_on_all_virtual_keys: patch.allow_on_all_virtual_keys }),

@@ -17,6 +17,7 @@ const fields = {
   auth_type: z.enum(["none", "headers"]),
   config: z.unknown(),
   allowed_tools: AllowedToolsInput,
+  definition_policy: z.enum(["pin", "trust"]),
   allow_on_all_virtual_keys: z.boolean(),
 };
 
@@ -45,6 +46,7 @@ export const ServerView = z.strictObject({
   config: z.record(z.string(), z.unknown()),
   allowed_tools: z.record(z.string(), z.boolean()).nullable(),
   tool_mode: z.enum(["unset", "list", "all"]),
+  definition_policy: z.enum(["pin", "trust"]),
   allow_on_all_virtual_keys: z.boolean(),
   status: z.enum(["active", "pending_setup", "error"]),
   state: z.enum(["connected", "disconnected", "error"]),

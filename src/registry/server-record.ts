@@ -5,6 +5,7 @@ export type AuthType = "none" | "headers";
 export type ServerStatus = "active" | "pending_setup" | "error";
 export type ServerState = "connected" | "disconnected" | "error";
 export type ToolMode = "unset" | "list" | "all";
+export type DefinitionPolicy = "pin" | "trust";
 
 /** Why the last attempt to use a server failed, and in which step. */
 export interface LastFailure {
@@ -28,6 +29,7 @@ export interface ServerRecord {
   readonly auth_type: AuthType;
   readonly config_sealed: string | null;
   readonly tool_mode: ToolMode;
+  readonly definition_policy: DefinitionPolicy;
   readonly allow_on_all_virtual_keys: boolean;
   readonly status: ServerStatus;
   readonly state: ServerState;

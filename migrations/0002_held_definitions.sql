@@ -1,0 +1,16 @@
+CREATE TABLE `tool_changes` (
+	`change_id` text PRIMARY KEY NOT NULL,
+	`server_id` text NOT NULL,
+	`tool` text NOT NULL,
+	`approved` text NOT NULL,
+	`proposed` text NOT NULL,
+	`proposed_hash` text NOT NULL,
+	`state` text NOT NULL,
+	`found_at` integer NOT NULL,
+	`decided_at` integer,
+	`decided_by` text,
+	FOREIGN KEY (`server_id`) REFERENCES `servers`(`server_id`) ON UPDATE no action ON DELETE cascade
+);
+--> statement-breakpoint
+CREATE INDEX `tool_changes_by_server` ON `tool_changes` (`server_id`,`state`,`found_at`);--> statement-breakpoint
+ALTER TABLE `servers` ADD `definition_policy` text DEFAULT 'pin' NOT NULL;
