@@ -1,7 +1,8 @@
 import * as z from "zod";
 import { Secret } from "./platform/secret.ts";
 
-const millis = (fallback: number) => z.coerce.number().int().min(0).max(3_600_000).default(fallback);
+const DAY_MS = 86_400_000;
+const millis = (fallback: number) => z.coerce.number().int().min(0).max(DAY_MS).default(fallback);
 const secret = z
   .string()
   .default("")
@@ -12,6 +13,8 @@ const Settings = z.object({
   ENCRYPTION_KEYS: secret,
   DEFAULT_ORG: z.string().min(1).default("default"),
   SNAPSHOT_TTL_MS: millis(5_000),
+  HEALTH_INTERVAL_MS: millis(300_000),
+  DISCOVERY_INTERVAL_MS: millis(600_000),
   JOURNAL_MODE: z.enum(["gathered", "sync"]).default("gathered"),
   ALLOW_INSECURE_UPSTREAMS: z.enum(["true", "false"]).default("false"),
   ALLOWED_ORIGINS: z.string().default(""),
@@ -25,6 +28,8 @@ export interface Config {
   readonly defaultOrg: string;
   /** How far behind the truth an isolate may be (PS-7). */
   readonly snapshotTtlMs: number;
+  /** How often servers are looked at (PS-65). */
+  readonly intervals: { readonly healthMs: number; readonly discoveryMs: number };
   readonly journalMode: "gathered" | "sync";
   /** A machine of a developer: plain http, loopback and private addresses may be contacted. */
   readonly isDevelopment: boolean;
@@ -40,6 +45,7 @@ export function readConfig(env: unknown): Config {
     encryptionKeys: settings.ENCRYPTION_KEYS,
     defaultOrg: settings.DEFAULT_ORG,
     snapshotTtlMs: settings.SNAPSHOT_TTL_MS,
+    intervals: { healthMs: settings.HEALTH_INTERVAL_MS, discoveryMs: settings.DISCOVERY_INTERVAL_MS },
     journalMode: settings.JOURNAL_MODE,
     isDevelopment: settings.ALLOW_INSECURE_UPSTREAMS === "true",
     allowedOrigins: settings.ALLOWED_ORIGINS.split(",")

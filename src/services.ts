@@ -23,7 +23,6 @@ import type { Clock } from "./platform/clock.ts";
 import { ExpiringMap } from "./platform/expiring-map.ts";
 import { guardedFetch, type Network, realNetwork, refusalOf } from "./platform/guarded-fetch.ts";
 import { createNewId, type NewId } from "./platform/ids.ts";
-import { causesOf, log } from "./platform/log.ts";
 import { TrustedMap } from "./platform/trusted.ts";
 import { d1RegistryStore } from "./registry/registry.store.ts";
 import { createRegistry } from "./registry/registry.ts";
@@ -113,6 +112,10 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     send,
     targetOf,
     upstreamSession: (name, { record }, lost) => sessions.upstream(name, record, lost),
+    rediscover: async (serverId) => {
+      await connectors.discover(serverId);
+      onWritten();
+    },
     clock,
     newId,
   };
@@ -139,12 +142,8 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
       sealer,
       refusalOf: (url) => refusalOf(url, { allowInsecure }),
       onWritten,
-      // A server that cannot be reached is registered all the same; its record says what is wrong.
-      connect: (serverId) =>
-        discover(serverId).then(
-          () => undefined,
-          (thrown) => log("warn", "connect_failed", { server_id: serverId, causes: causesOf(thrown) }),
-        ),
+      discover,
+      forget: connectors.forget,
       approveHeld: (serverId, by) => catalog.decideAll(serverId, "approved", by).then(() => undefined),
       clock,
       newId,

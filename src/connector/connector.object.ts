@@ -1,8 +1,17 @@
 import { DurableObject } from "cloudflare:workers";
+import { causesOf, log } from "../platform/log.ts";
+import { migrateObject } from "../platform/object-schema.ts";
 import { createServices, type Services } from "../services.ts";
+import { connectorMigrations } from "./connector.migrations.ts";
 import type { Discovered } from "./connector.ts";
+import { nextLook, type Plan, planAfter } from "./schedule.ts";
 
-/** One upstream server, named by its id: the one place that connects to it and decides what it is. */
+const NO_PLAN: Plan = { failures: 0, health_at: null, discovery_at: null };
+
+/**
+ * One upstream server, named by its id: the one place that connects to it and decides what it is. Its alarm looks at
+ * the server now and then; how a server is spoken to is in `connector.ts`.
+ */
 export class Connector extends DurableObject<Env> {
   readonly #services: Services;
   #running: Promise<Discovered> | null = null;
@@ -10,6 +19,7 @@ export class Connector extends DurableObject<Env> {
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
+    migrateObject(ctx.storage, connectorMigrations);
     this.#services = createServices(env);
   }
 
@@ -27,11 +37,67 @@ export class Connector extends DurableObject<Env> {
     return this.#queued;
   }
 
+  /** Stops looking at a server that is deleted. */
+  async forget(): Promise<void> {
+    this.ctx.storage.sql.exec("DELETE FROM plan");
+    await this.ctx.storage.deleteAlarm();
+  }
+
+  /** Looks at the server. May run early, late or twice: that only looks once more. */
+  override async alarm(): Promise<void> {
+    const plan = this.#plan();
+    const now = this.#services.clock();
+    try {
+      if (plan.discovery_at !== null && plan.discovery_at <= now) await this.discover();
+      else if (plan.health_at !== null && plan.health_at <= now) await this.#check(plan);
+      else await this.#wake(plan);
+    } catch (thrown) {
+      // Not rethrown: the runtime would give up after a few tries, and nothing would look at the server again.
+      log("error", "look_failed", { server_id: this.ctx.id.name, causes: causesOf(thrown) });
+      await this.#follow("health", false);
+    }
+  }
+
   #start(): Promise<Discovered> {
-    const run = this.#services.connector.discover(this.ctx.id.name ?? "").finally(() => {
+    const run = this.#discoverAndPlan().finally(() => {
       this.#running = null;
     });
     this.#running = run;
     return run;
+  }
+
+  async #discoverAndPlan(): Promise<Discovered> {
+    const discovered = await this.#services.connector.discover(this.ctx.id.name ?? "");
+    const isGone = !discovered.ok && (discovered.code === "not_found" || discovered.code === "invalid_request");
+    if (isGone) await this.forget();
+    else await this.#follow("discovery", discovered.ok);
+    return discovered;
+  }
+
+  async #check({ failures }: Plan): Promise<void> {
+    const checked = await this.#services.connector.check(this.ctx.id.name ?? "", failures);
+    if (checked === "gone") await this.forget();
+    else await this.#follow("health", checked === "well");
+  }
+
+  #plan(): Plan {
+    const [plan] = this.ctx.storage.sql
+      .exec<Plan & Record<string, number | null>>("SELECT failures, health_at, discovery_at FROM plan")
+      .toArray();
+    return plan ?? NO_PLAN;
+  }
+
+  async #follow(look: "health" | "discovery", isWell: boolean): Promise<void> {
+    const { clock, config } = this.#services;
+    const plan = planAfter(look, isWell, this.#plan(), clock(), config.intervals, Math.random());
+    const { failures, health_at, discovery_at } = plan;
+    this.ctx.storage.sql.exec("INSERT OR REPLACE INTO plan VALUES (1, ?, ?, ?)", failures, health_at, discovery_at);
+    await this.#wake(plan);
+  }
+
+  async #wake(plan: Plan): Promise<void> {
+    const at = nextLook(plan);
+    if (at === null) await this.ctx.storage.deleteAlarm();
+    else await this.ctx.storage.setAlarm(at);
   }
 }

@@ -1,21 +1,16 @@
-import { GatewayError } from "../failure/gateway-error.ts";
+import { withOutages } from "../failure/unavailable.ts";
 import type { Connector } from "./connector.object.ts";
 import type { Discovered } from "./connector.ts";
 
-/** The way to the one `Connector` of a server. */
+/** The way to the one `Connector` of a server. Each failure to reach one is `unavailable`. */
 export interface ConnectorStub {
-  /** @throws GatewayError `unavailable` when the object cannot be reached. */
   discover(serverId: string): Promise<Discovered>;
+  forget(serverId: string): Promise<void>;
 }
 
 export function connectorStub(namespace: DurableObjectNamespace<Connector>): ConnectorStub {
-  return {
-    async discover(serverId) {
-      try {
-        return await namespace.getByName(serverId).discover();
-      } catch (cause) {
-        throw new GatewayError("unavailable", "The server could not be looked at. Try again.", { cause });
-      }
-    },
-  };
+  return withOutages<ConnectorStub>({
+    discover: async (serverId) => namespace.getByName(serverId).discover(),
+    forget: async (serverId) => namespace.getByName(serverId).forget(),
+  });
 }

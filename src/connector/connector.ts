@@ -10,7 +10,9 @@ import type { RegistryStore } from "../registry/registry.store.ts";
 import { DEFAULT_TIMEOUT_MS, type ServerRecord } from "../registry/server-record.ts";
 import type { Target } from "./exchange.ts";
 import { type ConnectFailure, closeSession, probe } from "./handshake.ts";
+import { checkHealth } from "./health.ts";
 import { listTools } from "./list-tools.ts";
+import { FAILURES_TO_DISCONNECT } from "./schedule.ts";
 
 export interface ConnectorDeps {
   readonly registry: Pick<RegistryStore, "get" | "recordSighting">;
@@ -28,6 +30,11 @@ export type Discovered =
 
 /** How often a discovery starts over because an admin changed the server under it. */
 const MAX_ROUNDS = 3;
+
+/** What a check of a server's health came to. */
+export type Checked = "well" | "failed" | "gone";
+
+export type ConnectorUseCases = ReturnType<typeof createConnector>;
 
 export function createConnector({ registry, catalog, targetOf, send, clock, newId }: ConnectorDeps) {
   async function failed(record: ServerRecord, { stage, message, isTimeout }: ConnectFailure): Promise<Discovered> {
@@ -70,6 +77,31 @@ export function createConnector({ registry, catalog, targetOf, send, clock, newI
         return { ok: true, report };
       }
       return { ok: false, code: "conflict", message: "The server was changed while its tools were read. Try again." };
+    },
+
+    /**
+     * Checks on a server and notes in its record what has changed (BF-64). A failure never touches `status`.
+     *
+     * @param failures How many checks in a row have failed before this one.
+     * @returns "gone" for a server that is deleted, disabled or not looked at yet.
+     */
+    async check(serverId: string, failures: number): Promise<Checked> {
+      const record = await registry.get(serverId);
+      if (record === null || !record.enabled || record.era === null) return "gone";
+      const line = { send, target: await targetOf(record), timeoutMs: record.timeout_ms ?? DEFAULT_TIMEOUT_MS };
+      const failure = await checkHealth(line, record.era, record.is_ping_available);
+      if (failure === null) {
+        if (record.state !== "connected" || record.last_failure !== null) {
+          await registry.recordSighting(serverId, record.server_url, { state: "connected", last_failure: null });
+        }
+        return "well";
+      }
+      const { stage, message } = failure;
+      const isLost = failures + 1 >= FAILURES_TO_DISCONNECT;
+      const state = isLost ? "disconnected" : record.state;
+      const last_failure = { stage, message, at: clock() };
+      await registry.recordSighting(serverId, record.server_url, { state, last_failure });
+      return "failed";
     },
   };
 }

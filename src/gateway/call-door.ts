@@ -50,6 +50,7 @@ export function serveToolCall(
     sessionId: session.id,
     headers,
     left: left.signal,
+    waitUntil,
   });
   return answerCall(events, {
     accepts,

@@ -39,6 +39,8 @@ export interface ToolCallDeps {
     server: Server,
     lost: UpstreamSession | null,
   ) => Promise<UpstreamOpened>;
+  /** A server has said that its tools have changed. */
+  readonly rediscover: (serverId: string) => Promise<void>;
   readonly clock: Clock;
   readonly newId: NewId;
 }
@@ -61,6 +63,8 @@ export interface ToolCall {
   readonly headers: Headers;
   /** Ends the upstream request: a modern client has left, or a legacy one has been gone for too long. */
   readonly left: AbortSignal;
+  /** Keeps work alive behind the answer. */
+  readonly waitUntil: (work: Promise<unknown>) => void;
 }
 
 export type CallEvent =
@@ -248,6 +252,10 @@ async function* readStream(
       await answerServer(deps, at, method, id);
     } else {
       if (method === "notifications/progress") at.deadline.restart();
+      // What fails here is tried again by the connector's own alarm.
+      if (method === "notifications/tools/list_changed") {
+        call.waitUntil(deps.rediscover(at.target.server_id).catch(() => undefined));
+      }
       const text = call.side.notification(received, call.message);
       if (text !== null) yield { kind: "notification", text };
     }

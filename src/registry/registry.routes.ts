@@ -60,10 +60,21 @@ export const registryOperations = [
   ),
   operation(
     {
+      method: "POST",
+      path: "/v1/servers/:server_id/reconnect",
+      needs: "platform_admin",
+      summary: "Connect to a server anew",
+      status: 200,
+      answer: ServerView,
+    },
+    async ({ services, param }) => viewOf(await services.registry.reconnect(param("server_id"))),
+  ),
+  operation(
+    {
       method: "DELETE",
       path: "/v1/servers/:server_id",
       needs: "platform_admin",
-      summary: "Delete a server, its tools and its key assignments",
+      summary: "Delete a server, its tools, its changes and its key assignments",
       status: 200,
       answer: z.strictObject({ deleted: z.literal(true) }),
     },
@@ -90,6 +101,7 @@ function viewOf({ record, config, allowed_tools }: OpenServer): ServerView {
     tool_mode: record.tool_mode,
     definition_policy: record.definition_policy,
     allow_on_all_virtual_keys: record.allow_on_all_virtual_keys,
+    is_ping_available: record.is_ping_available,
     status: record.status,
     state: record.state,
     last_failure: last_failure === null ? null : { ...last_failure, at: isoTime(last_failure.at) },

@@ -23,6 +23,8 @@ export const servers = sqliteTable(
       .notNull()
       .default("pin"),
     allow_on_all_virtual_keys: integer({ mode: "boolean" }).notNull(),
+    /** Whether health is checked by ping, or by listing tools (BF-14). */
+    is_ping_available: integer({ mode: "boolean" }).notNull().default(true),
     status: text({ enum: ["active", "pending_setup", "error"] }).notNull(),
     state: text({ enum: ["connected", "disconnected", "error"] }).notNull(),
     /** JSON of `{stage, message, at}`. */

@@ -3,6 +3,7 @@ import { GatewayError } from "../failure/gateway-error.ts";
 import { type Page, parsePage } from "../http/page.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { NewId } from "../platform/ids.ts";
+import { causesOf, log } from "../platform/log.ts";
 import type { RegistryStore, ServerChange, ServerFilters, ServerSort } from "./registry.store.ts";
 import type { ServerInput, ServerPatch, ServerQuery } from "./registry.wire.ts";
 import {
@@ -29,8 +30,10 @@ export interface RegistryDeps {
   readonly refusalOf: (url: string) => string | null;
   /** What follows a committed write: this isolate forgets its snapshots. */
   readonly onWritten: () => void;
-  /** Connects to a server and stores what it offers; tells how it went in the record, and never throws. */
-  readonly connect: (serverId: string) => Promise<void>;
+  /** Connects to a server and stores what it offers. @throws GatewayError when that fails; the record says why. */
+  readonly discover: (serverId: string) => Promise<unknown>;
+  /** Nothing looks at a deleted server any more. */
+  readonly forget: (serverId: string) => Promise<void>;
   /** Approves all held changes of a server, which is trusted from now on (PS-22). */
   readonly approveHeld: (serverId: string, by: string) => Promise<void>;
   readonly clock: Clock;
@@ -87,6 +90,15 @@ export function createRegistry(deps: RegistryDeps) {
     return record;
   }
 
+  /** A server that cannot be reached is registered all the same; its record says what is wrong. */
+  async function connect(serverId: string): Promise<void> {
+    try {
+      await deps.discover(serverId);
+    } catch (thrown) {
+      log("warn", "connect_failed", { server_id: serverId, causes: causesOf(thrown) });
+    }
+  }
+
   return {
     /** RG-3 to RG-5. */
     async list(query: ServerQuery): Promise<Page<OpenServer>> {
@@ -124,6 +136,7 @@ export function createRegistry(deps: RegistryDeps) {
         tool_mode: toolModeOf(allowed),
         definition_policy: input.definition_policy ?? "pin",
         allow_on_all_virtual_keys: input.allow_on_all_virtual_keys ?? false,
+        is_ping_available: input.is_ping_available ?? true,
         status: "active",
         state: "disconnected",
         last_failure: null,
@@ -136,7 +149,7 @@ export function createRegistry(deps: RegistryDeps) {
       };
       await store.insert(record, allowed);
       deps.onWritten();
-      if (record.enabled) await deps.connect(server_id);
+      if (record.enabled) await connect(server_id);
       return openServer(await requireServer(server_id));
     },
 
@@ -149,7 +162,13 @@ export function createRegistry(deps: RegistryDeps) {
       if (after === null) throw new GatewayError("not_found", "There is no such server.");
       deps.onWritten();
       if (patch.definition_policy === "trust") await deps.approveHeld(serverId, by);
-      if (after.enabled && RUNTIME_FIELDS.some((field) => field in change)) await deps.connect(serverId);
+      if (after.enabled && RUNTIME_FIELDS.some((field) => field in change)) await connect(serverId);
+      return openServer(await requireServer(serverId));
+    },
+
+    /** @throws GatewayError `not_found`; `invalid_request` for a disabled server; `upstream_failed`, `upstream_timeout` */
+    async reconnect(serverId: string): Promise<OpenServer> {
+      await deps.discover(serverId);
       return openServer(await requireServer(serverId));
     },
 
@@ -157,6 +176,7 @@ export function createRegistry(deps: RegistryDeps) {
     async remove(serverId: string): Promise<void> {
       if (!(await store.remove(serverId))) throw new GatewayError("not_found", "There is no such server.");
       deps.onWritten();
+      await deps.forget(serverId);
     },
   };
 
@@ -177,6 +197,7 @@ export function createRegistry(deps: RegistryDeps) {
       ...("timeout_ms" in patch ? { timeout_ms: parseTimeout(patch.timeout_ms) } : {}),
       ...(patch.auth_type === undefined ? {} : { auth_type: patch.auth_type }),
       ...(patch.definition_policy === undefined ? {} : { definition_policy: patch.definition_policy }),
+      ...(patch.is_ping_available === undefined ? {} : { is_ping_available: patch.is_ping_available }),
       ...(patch.allow_on_all_virtual_keys === undefined
         ? {}
         : { allow_on_all_virtual_keys: patch.allow_on_all_virtual_keys }),

@@ -19,6 +19,7 @@ const fields = {
   allowed_tools: AllowedToolsInput,
   definition_policy: z.enum(["pin", "trust"]),
   allow_on_all_virtual_keys: z.boolean(),
+  is_ping_available: z.boolean(),
 };
 
 export const ServerInput = z.strictObject({
@@ -48,6 +49,7 @@ export const ServerView = z.strictObject({
   tool_mode: z.enum(["unset", "list", "all"]),
   definition_policy: z.enum(["pin", "trust"]),
   allow_on_all_virtual_keys: z.boolean(),
+  is_ping_available: z.boolean(),
   status: z.enum(["active", "pending_setup", "error"]),
   state: z.enum(["connected", "disconnected", "error"]),
   last_failure: z

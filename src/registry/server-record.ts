@@ -31,6 +31,7 @@ export interface ServerRecord {
   readonly tool_mode: ToolMode;
   readonly definition_policy: DefinitionPolicy;
   readonly allow_on_all_virtual_keys: boolean;
+  readonly is_ping_available: boolean;
   readonly status: ServerStatus;
   readonly state: ServerState;
   readonly last_failure: LastFailure | null;

@@ -37,7 +37,11 @@ export async function startGateway(vars: Readonly<Record<string, string>> = {}):
   };
   const lines: string[] = [];
   // The bundle needs no rules for its modules; and what is said here of `bindings` may come from `.dev.vars`.
-  const { modulesRules: _, bindings: _own, ...workerOptions } = unstable_getMiniflareWorkerOptions(WRANGLER_TOML).workerOptions;
+  const {
+    modulesRules: _,
+    bindings: _own,
+    ...workerOptions
+  } = unstable_getMiniflareWorkerOptions(WRANGLER_TOML).workerOptions;
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       ...workerOptions,
@@ -77,7 +81,12 @@ async function buildWorker(): Promise<string> {
     await promisify(execFile)(process.execPath, [wrangler, "deploy", "--dry-run", "--outdir", folder], {
       cwd: ROOT,
       timeout: BUILD_MS,
-      env: { ...process.env, WRANGLER_SEND_METRICS: "false", WRANGLER_WRITE_LOGS: "false", WRANGLER_HIDE_BANNER: "true" },
+      env: {
+        ...process.env,
+        WRANGLER_SEND_METRICS: "false",
+        WRANGLER_WRITE_LOGS: "false",
+        WRANGLER_HIDE_BANNER: "true",
+      },
     });
     return await readFile(join(folder, "index.js"), "utf8");
   } finally {

@@ -13,4 +13,5 @@ CREATE TABLE `tool_changes` (
 );
 --> statement-breakpoint
 CREATE INDEX `tool_changes_by_server` ON `tool_changes` (`server_id`,`state`,`found_at`);--> statement-breakpoint
-ALTER TABLE `servers` ADD `definition_policy` text DEFAULT 'pin' NOT NULL;
+ALTER TABLE `servers` ADD `definition_policy` text DEFAULT 'pin' NOT NULL;--> statement-breakpoint
+ALTER TABLE `servers` ADD `is_ping_available` integer DEFAULT true NOT NULL;
