@@ -3,7 +3,7 @@ import { operation } from "../http/operation.ts";
 import { pageOf } from "../http/page.ts";
 import { isoTime } from "../platform/clock.ts";
 import type { OpenServer } from "./registry.ts";
-import { ServerInput, ServerPatch, ServerQuery, ServerView } from "./registry.wire.ts";
+import { AllowlistQuery, AllowlistView, ServerInput, ServerPatch, ServerQuery, ServerView } from "./registry.wire.ts";
 import { DEFAULT_TIMEOUT_MS } from "./server-record.ts";
 
 export const registryOperations = [
@@ -81,6 +81,22 @@ export const registryOperations = [
     async ({ services, param }) => {
       await services.registry.remove(param("server_id"));
       return { deleted: true as const };
+    },
+  ),
+  operation(
+    {
+      method: "GET",
+      path: "/v1/allowlist",
+      needs: "platform_admin",
+      summary: "What the Worker may reach, and the events of the writes that changed it",
+      query: AllowlistQuery,
+      status: 200,
+      answer: AllowlistView,
+    },
+    async ({ services, query }) => {
+      const { entries, events } = await services.registry.allowlist(query);
+      const rows = events.rows.map((event) => ({ ...event, created_at: isoTime(event.created_at) }));
+      return { entries, events: { ...events, rows } };
     },
   ),
 ];

@@ -4,7 +4,8 @@ import { generations, serverTools } from "../catalog/catalog.tables.ts";
 import { GatewayError } from "../failure/gateway-error.ts";
 import { withOutages } from "../failure/unavailable.ts";
 import type { PageRequest } from "../http/page.ts";
-import { servers } from "./registry.tables.ts";
+import type { AllowlistEvent } from "./allowlist.ts";
+import { allowlistEvents, servers } from "./registry.tables.ts";
 import { type AllowedTools, type ServerRecord, toolModeOf } from "./server-record.ts";
 
 /** What a list may be narrowed and ordered by (RG-4, RG-5). */
@@ -32,7 +33,7 @@ export type ServerSighting = Pick<ServerRecord, "state" | "last_failure"> &
 /** The registry in D1. Each write is one batch that raises the generation of the registry. */
 export interface RegistryStore {
   /** @throws GatewayError `conflict` with the field, when the id or the name (ignoring case) is taken. */
-  insert(record: ServerRecord, allowed: AllowedTools): Promise<void>;
+  insert(record: ServerRecord, allowed: AllowedTools, event: AllowlistEvent): Promise<void>;
   list(filters: ServerFilters, sort: ServerSort, page: PageRequest): Promise<{ rows: ServerRecord[]; total: number }>;
   get(serverId: string): Promise<ServerRecord | null>;
   /**
@@ -41,9 +42,18 @@ export interface RegistryStore {
    * @returns The record as stored; null when there is none.
    * @throws GatewayError `conflict`, field `name`
    */
-  update(serverId: string, change: ServerChange, allowed?: AllowedTools): Promise<ServerRecord | null>;
+  update(
+    serverId: string,
+    change: ServerChange,
+    allowed: AllowedTools | undefined,
+    event: AllowlistEvent | null,
+  ): Promise<ServerRecord | null>;
   /** @returns Whether there was one. */
-  remove(serverId: string): Promise<boolean>;
+  remove(serverId: string, event: AllowlistEvent): Promise<boolean>;
+  /** Name and endpoint of every enabled server. */
+  enabled(): Promise<Pick<ServerRecord, "name" | "server_url" | "enabled">[]>;
+  /** Newest first. */
+  events(page: PageRequest): Promise<{ rows: AllowlistEvent[]; total: number }>;
   /** The flags of every tool of these servers, by server and tool. */
   toolFlags(serverIds: readonly string[]): Promise<Map<string, Record<string, boolean>>>;
   /** Notes what the connector found, unless the endpoint has changed since it looked. */
@@ -55,11 +65,12 @@ type Db = DrizzleD1Database;
 export function d1RegistryStore(d1: D1Database): RegistryStore {
   const db = drizzle(d1);
   return withOutages<RegistryStore>({
-    async insert(record, allowed) {
+    async insert(record, allowed, event) {
       const nameKey = record.name.toLowerCase();
       try {
         await db.batch([
           db.insert(servers).values({ ...record, name_key: nameKey }),
+          addEvent(db, event),
           raiseGeneration(db),
           ...flagStatements(db, record.server_id, allowed),
         ]);
@@ -97,7 +108,7 @@ export function d1RegistryStore(d1: D1Database): RegistryStore {
       return row === undefined ? null : recordOf(row);
     },
 
-    async update(serverId, change, allowed) {
+    async update(serverId, change, allowed, event) {
       const nameKey = change.name?.toLowerCase();
       try {
         const [updated] = await db.batch([
@@ -110,6 +121,7 @@ export function d1RegistryStore(d1: D1Database): RegistryStore {
             })
             .where(eq(servers.server_id, serverId))
             .returning(),
+          ...(event === null ? [] : [addEvent(db, event)]),
           raiseGeneration(db),
           ...(allowed === undefined ? [] : flagStatements(db, serverId, allowed)),
         ]);
@@ -124,12 +136,33 @@ export function d1RegistryStore(d1: D1Database): RegistryStore {
       }
     },
 
-    async remove(serverId) {
+    async remove(serverId, event) {
       const [removed] = await db.batch([
         db.delete(servers).where(eq(servers.server_id, serverId)).returning({ server_id: servers.server_id }),
+        addEvent(db, event),
         raiseGeneration(db),
       ]);
       return removed.length > 0;
+    },
+
+    async enabled() {
+      return db
+        .select({ name: servers.name, server_url: servers.server_url, enabled: servers.enabled })
+        .from(servers)
+        .where(eq(servers.enabled, true));
+    },
+
+    async events({ page, page_size }) {
+      const [rows, [total]] = await db.batch([
+        db
+          .select()
+          .from(allowlistEvents)
+          .orderBy(desc(allowlistEvents.created_at), desc(allowlistEvents.event_id))
+          .limit(page_size)
+          .offset(page * page_size),
+        db.select({ total: count() }).from(allowlistEvents),
+      ]);
+      return { rows, total: total?.total ?? 0 };
     },
 
     async toolFlags(serverIds) {
@@ -163,6 +196,16 @@ function raiseGeneration(db: Db) {
     .update(generations)
     .set({ value: sql`${generations.value} + 1` })
     .where(and(eq(generations.org_id, "*"), sql`changes() > 0`));
+}
+
+/** Like the generation, an event follows the statement that writes, and there is none of a write that changed no row. */
+function addEvent(db: Db, event: AllowlistEvent) {
+  const { event_id, reason, resource_type, target, mode, server_id, created_at } = event;
+  return db
+    .insert(allowlistEvents)
+    .select(
+      sql`SELECT ${event_id}, ${reason}, ${resource_type}, ${target}, ${mode}, ${server_id}, ${created_at} WHERE changes() > 0`,
+    );
 }
 
 /** Replaces the policy of all tools of one server; of a server that does not exist nothing is written. */

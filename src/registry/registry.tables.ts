@@ -1,4 +1,4 @@
-import { integer, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
+import { index, integer, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
 
 export const servers = sqliteTable(
   "servers",
@@ -44,4 +44,23 @@ export const servers = sqliteTable(
   },
   // The judge of duplicate names: of two creates at once, one meets it.
   (table) => [uniqueIndex("servers_by_name").on(table.name_key)],
+);
+
+/** Requests to bring the egress allowlist up to date, as each write that changed it left them (RG-15). */
+export const allowlistEvents = sqliteTable(
+  "allowlist_events",
+  {
+    event_id: text().primaryKey(),
+    reason: text({
+      enum: ["mcp_server_registry_created", "mcp_server_registry_updated", "mcp_server_registry_deleted"],
+    }).notNull(),
+    resource_type: text({ enum: ["mcp_server"] }).notNull(),
+    /** The server's name after the write. */
+    target: text().notNull(),
+    mode: text({ enum: ["create", "update", "delete"] }).notNull(),
+    server_id: text().notNull(),
+    created_at: integer().notNull(),
+  },
+  // The list of events, newest first.
+  (table) => [index("allowlist_events_by_time").on(table.created_at, table.event_id)],
 );

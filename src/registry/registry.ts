@@ -1,9 +1,11 @@
 /** The use cases of the server registry: the one write path of a server, whichever API it came through. */
 import { GatewayError } from "../failure/gateway-error.ts";
 import { type Page, parsePage } from "../http/page.ts";
+import { canonicalJson } from "../platform/canonical-json.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { NewId } from "../platform/ids.ts";
 import { causesOf, log } from "../platform/log.ts";
+import { type AllowlistEvent, allowlistEvent, allowlistOf } from "./allowlist.ts";
 import type { RegistryStore, ServerChange, ServerFilters, ServerSort } from "./registry.store.ts";
 import type { ServerInput, ServerPatch, ServerQuery } from "./registry.wire.ts";
 import {
@@ -147,7 +149,7 @@ export function createRegistry(deps: RegistryDeps) {
         modified: now,
         modified_by: by,
       };
-      await store.insert(record, allowed);
+      await store.insert(record, allowed, allowlistEvent("create", record, { now, newId }));
       deps.onWritten();
       if (record.enabled) await connect(server_id);
       return openServer(await requireServer(server_id));
@@ -156,14 +158,26 @@ export function createRegistry(deps: RegistryDeps) {
     /** Changes only what is given (RG-19, RG-20). Where the endpoint changed, the server is connected to anew. */
     async update(serverId: string, by: string, patch: ServerPatch): Promise<OpenServer> {
       const before = await requireServer(serverId);
-      const change = await changeOf(before, patch);
-      const written = { ...change, modified: Math.max(clock(), before.modified), modified_by: by };
-      const after = await store.update(serverId, written, patch.allowed_tools);
+      const { change, isRuntime } = await changeOf(before, patch);
+      const now = clock();
+      const written = { ...change, modified: Math.max(now, before.modified), modified_by: by };
+      // Only a change of what is reached, and with what, concerns the allowlist (RG-22).
+      const event = isRuntime ? allowlistEvent("update", { ...before, ...change }, { now, newId }) : null;
+      const after = await store.update(serverId, written, patch.allowed_tools, event);
       if (after === null) throw new GatewayError("not_found", "There is no such server.");
       deps.onWritten();
       if (patch.definition_policy === "trust") await deps.approveHeld(serverId, by);
-      if (after.enabled && RUNTIME_FIELDS.some((field) => field in change)) await connect(serverId);
+      if (after.enabled && (isRuntime || after.auth_type !== before.auth_type)) await connect(serverId);
       return openServer(await requireServer(serverId));
+    },
+
+    /** What the Worker may reach, and the events of the writes that changed it, newest first (RG-15, RG-25). */
+    async allowlist(query: { page?: string | undefined; page_size?: string | undefined }) {
+      const page = parsePage(query);
+      const { rows, total } = await store.events(page);
+      const sort = { by: "created_at", direction: "desc" } as const;
+      const events: Page<AllowlistEvent> = { rows, total_rows: total, ...page, filters: {}, sort };
+      return { entries: allowlistOf(await store.enabled()), events };
     },
 
     /** @throws GatewayError `not_found`; `invalid_request` for a disabled server; `upstream_failed`, `upstream_timeout` */
@@ -174,26 +188,35 @@ export function createRegistry(deps: RegistryDeps) {
 
     /** @throws GatewayError `not_found` */
     async remove(serverId: string): Promise<void> {
-      if (!(await store.remove(serverId))) throw new GatewayError("not_found", "There is no such server.");
+      const record = await requireServer(serverId);
+      const event = allowlistEvent("delete", record, { now: clock(), newId });
+      if (!(await store.remove(serverId, event))) throw new GatewayError("not_found", "There is no such server.");
       deps.onWritten();
       await deps.forget(serverId);
     },
   };
 
-  async function changeOf(before: ServerRecord, patch: ServerPatch): Promise<ServerChange> {
+  /** What a patch changes, and whether what is reached, or with what, is among it (B.5). */
+  async function changeOf(
+    before: ServerRecord,
+    patch: ServerPatch,
+  ): Promise<{ readonly change: ServerChange; readonly isRuntime: boolean }> {
     const server_url = patch.server_url === undefined ? undefined : parseServerUrl(patch.server_url, deps.refusalOf);
     const moved = server_url !== undefined && new URL(server_url).origin !== new URL(before.server_url).origin;
     const config = patch.config === undefined ? undefined : parseConfig(patch.config);
     const enabled = patch.enabled === undefined ? undefined : parseEnabled(patch.enabled);
     const isOtherUrl = server_url !== undefined && server_url !== before.server_url;
-    return {
+    // Compared open: the same secret, sealed again, is no change.
+    const isOtherConfig = config !== undefined && canonicalJson(config) !== canonicalJson(await openConfig(before));
+    const isSwitched = enabled !== undefined && enabled !== before.enabled;
+    const change: ServerChange = {
       ...(patch.name === undefined ? {} : { name: parseServerName(patch.name) }),
       ...(patch.display_name === undefined
         ? {}
         : { display_name: parseDisplayName(patch.display_name, "display_name") }),
       // What was found at the former endpoint says nothing about another one.
       ...(isOtherUrl ? { server_url, era: null, server_info: null, state: "disconnected", last_failure: null } : {}),
-      ...(enabled === undefined || enabled === before.enabled ? {} : { enabled, state: "disconnected" }),
+      ...(isSwitched ? { enabled, state: "disconnected" } : {}),
       ...("timeout_ms" in patch ? { timeout_ms: parseTimeout(patch.timeout_ms) } : {}),
       ...(patch.auth_type === undefined ? {} : { auth_type: patch.auth_type }),
       ...(patch.definition_policy === undefined ? {} : { definition_policy: patch.definition_policy }),
@@ -205,11 +228,9 @@ export function createRegistry(deps: RegistryDeps) {
       // A secret given for one origin is never sent to another (PS-52).
       ...(moved && config === undefined ? { config_sealed: null } : {}),
     };
+    return { change, isRuntime: isOtherUrl || isSwitched || isOtherConfig };
   }
 }
-
-/** Changes of these make the gateway look at the server again (B.5). */
-const RUNTIME_FIELDS = ["server_url", "enabled", "auth_type", "config_sealed"] as const;
 
 /** RB-12: null while nothing is configured; for the all-policy, the map of known tools. */
 function allowedToolsOf(

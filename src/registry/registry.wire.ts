@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { pageOf } from "../http/page.ts";
 
 const AllowedToolsInput = z.union([
   z.null(),
@@ -74,3 +75,28 @@ export const ServerQuery = z.object({
   enabled: z.string().optional(),
 });
 export type ServerQuery = z.infer<typeof ServerQuery>;
+
+const AllowlistEvent = z.strictObject({
+  event_id: z.string(),
+  reason: z.enum(["mcp_server_registry_created", "mcp_server_registry_updated", "mcp_server_registry_deleted"]),
+  resource_type: z.literal("mcp_server"),
+  target: z.string(),
+  mode: z.enum(["create", "update", "delete"]),
+  server_id: z.string(),
+  created_at: DateTime,
+});
+
+export const AllowlistView = z.strictObject({
+  entries: z.array(
+    z.strictObject({
+      host: z.string(),
+      port: z.int(),
+      protocol: z.literal("tcp"),
+      source: z.string(),
+      purpose: z.literal("mcp_runtime"),
+    }),
+  ),
+  events: pageOf(AllowlistEvent),
+});
+
+export const AllowlistQuery = z.object({ page: z.string().optional(), page_size: z.string().optional() });
