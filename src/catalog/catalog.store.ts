@@ -3,7 +3,8 @@ import { drizzle } from "drizzle-orm/d1";
 import { withOutages } from "../failure/unavailable.ts";
 import type { PageRequest } from "../http/page.ts";
 import { servers } from "../registry/registry.tables.ts";
-import type { ServerRecord, ToolMode } from "../registry/server-record.ts";
+import type { ServerRecord } from "../registry/server-record.ts";
+import type { ToolMode } from "../registry/tool-policy.ts";
 import { generations, serverTools, toolChanges } from "./catalog.tables.ts";
 import type { Merge, OpenChange, Stored, ToolRow } from "./merge-discovery.ts";
 import type { CatalogTool, Generation } from "./snapshot.ts";
@@ -78,7 +79,7 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
     db
       .insert(serverTools)
       .select(
-        sql`SELECT ${serverId}, value ->> 'tool', value ->> 'known', value ->> 'is_new', value ->> 'allowed',
+        sql`SELECT ${serverId}, value ->> 'tool', value ->> 'known', value ->> 'is_new', value ->> 'allowed', 0, NULL,
           value ->> 'definition', value ->> 'definition_hash', value ->> 'approved_definition',
           value ->> 'approved_hash', value ->> 'first_seen', value ->> 'last_seen'
         FROM json_each(${JSON.stringify(rows)}) WHERE true`,

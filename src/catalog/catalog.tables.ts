@@ -14,6 +14,10 @@ export const serverTools = sqliteTable(
     /** Discovered after the policy was set, and nobody has decided yet. */
     is_new: integer({ mode: "boolean" }).notNull(),
     allowed: integer({ mode: "boolean" }).notNull(),
+    /** May run without the user's approval (BF-19). */
+    auto: integer({ mode: "boolean" }).notNull().default(false),
+    /** Nano-dollars per execution; null: no price (PS-42). */
+    price_nano: integer(),
     /** The latest definition, JSON text exactly as received. */
     definition: text(),
     definition_hash: text(),

@@ -1,7 +1,8 @@
 /** What a discovery does to the catalog: the table of design.md section 5. Pure. */
 
 import type { NewId } from "../platform/ids.ts";
-import type { DefinitionPolicy, ToolMode } from "../registry/server-record.ts";
+import type { DefinitionPolicy } from "../registry/server-record.ts";
+import type { ToolMode } from "../registry/tool-policy.ts";
 import type { DiscoveredTool } from "./definition.ts";
 import type { ToolChange } from "./tool-change.ts";
 

@@ -11,7 +11,7 @@ import type { AppEnv } from "./app-env.ts";
 import { readJson } from "./body.ts";
 
 export interface OperationSpec {
-  readonly method: "GET" | "POST" | "PATCH" | "DELETE";
+  readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   /** With `:name` for each parameter. */
   readonly path: string;
   /** Who may call it; checked before the body is read. */

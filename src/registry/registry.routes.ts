@@ -3,7 +3,17 @@ import { operation } from "../http/operation.ts";
 import { pageOf } from "../http/page.ts";
 import { isoTime } from "../platform/clock.ts";
 import type { OpenServer } from "./registry.ts";
-import { AllowlistQuery, AllowlistView, ServerInput, ServerPatch, ServerQuery, ServerView } from "./registry.wire.ts";
+import {
+  AllowedTools,
+  AllowlistQuery,
+  AllowlistView,
+  CopySource,
+  OrgIds,
+  ServerInput,
+  ServerPatch,
+  ServerQuery,
+  ServerView,
+} from "./registry.wire.ts";
 import { DEFAULT_TIMEOUT_MS } from "./server-record.ts";
 
 export const registryOperations = [
@@ -85,6 +95,59 @@ export const registryOperations = [
   ),
   operation(
     {
+      method: "PUT",
+      path: "/v1/servers/:server_id/org-ids",
+      needs: "platform_admin",
+      summary: "Replace the orgs that may see a server; none means all",
+      body: OrgIds,
+      status: 200,
+      answer: ServerView,
+    },
+    async ({ services, principal, param, body }) =>
+      viewOf(await services.registry.setOrgs(param("server_id"), principal.id, body.org_ids)),
+  ),
+  operation(
+    {
+      method: "GET",
+      path: "/v1/servers/:server_id/allowed-tools",
+      needs: "platform_admin",
+      summary: "Read the tool policy of a server",
+      status: 200,
+      answer: AllowedTools,
+    },
+    async ({ services, param }) => {
+      const { allowed_tools } = await services.registry.get(param("server_id"));
+      return { allowed_tools };
+    },
+  ),
+  operation(
+    {
+      method: "PUT",
+      path: "/v1/servers/:server_id/allowed-tools",
+      needs: "platform_admin",
+      summary: "Replace the tool policy of a server",
+      body: AllowedTools,
+      status: 200,
+      answer: ServerView,
+    },
+    async ({ services, principal, param, body }) =>
+      viewOf(await services.registry.setAllowedTools(param("server_id"), principal.id, body.allowed_tools)),
+  ),
+  operation(
+    {
+      method: "POST",
+      path: "/v1/servers/:server_id/allowed-tools/copy",
+      needs: "platform_admin",
+      summary: "Copy the tool policy of another server",
+      body: CopySource,
+      status: 200,
+      answer: ServerView,
+    },
+    async ({ services, principal, param, body }) =>
+      viewOf(await services.registry.copyAllowedTools(param("server_id"), principal.id, body.source_server_id)),
+  ),
+  operation(
+    {
       method: "GET",
       path: "/v1/allowlist",
       needs: "platform_admin",
@@ -101,29 +164,30 @@ export const registryOperations = [
   ),
 ];
 
-function viewOf({ record, config, allowed_tools }: OpenServer): ServerView {
-  const { last_failure } = record;
+function viewOf(server: OpenServer): ServerView {
+  const {
+    config_sealed: _c,
+    client_secret_sealed: _s,
+    auto_all: _a,
+    era: _e,
+    server_info: _i,
+    ...shown
+  } = server.record;
+  const { last_failure, timeout_ms, server_url, stdio_config } = shown;
   return {
-    server_id: record.server_id,
-    name: record.name,
-    display_name: record.display_name,
-    connection_type: record.connection_type,
-    server_url: record.server_url,
-    enabled: record.enabled,
-    timeout_ms: record.timeout_ms ?? DEFAULT_TIMEOUT_MS,
-    auth_type: record.auth_type,
-    config,
-    allowed_tools,
-    tool_mode: record.tool_mode,
-    definition_policy: record.definition_policy,
-    allow_on_all_virtual_keys: record.allow_on_all_virtual_keys,
-    is_ping_available: record.is_ping_available,
-    status: record.status,
-    state: record.state,
+    ...shown,
+    server_url: server_url === "" ? null : server_url,
+    stdio_config:
+      stdio_config === null ? null : { ...stdio_config, args: [...stdio_config.args], envs: [...stdio_config.envs] },
+    timeout_ms: timeout_ms ?? DEFAULT_TIMEOUT_MS,
+    config: server.config,
+    scopes: [...shown.scopes],
+    org_ids: [...server.org_ids],
+    allowed_tools: server.allowed_tools,
+    tools_to_auto_execute: [...server.tools_to_auto_execute],
+    tool_pricing: server.tool_pricing,
     last_failure: last_failure === null ? null : { ...last_failure, at: isoTime(last_failure.at) },
-    created: isoTime(record.created),
-    created_by: record.created_by,
-    modified: isoTime(record.modified),
-    modified_by: record.modified_by,
+    created: isoTime(shown.created),
+    modified: isoTime(shown.modified),
   };
 }

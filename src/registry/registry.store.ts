@@ -1,12 +1,14 @@
-import { and, asc, count, desc, eq, like, or, sql } from "drizzle-orm";
+import { and, asc, count, desc, eq, like, or, type SQL, sql } from "drizzle-orm";
 import { type DrizzleD1Database, drizzle } from "drizzle-orm/d1";
+import { orgs, virtualKeyServers } from "../access/access.tables.ts";
 import { generations, serverTools } from "../catalog/catalog.tables.ts";
 import { GatewayError } from "../failure/gateway-error.ts";
 import { withOutages } from "../failure/unavailable.ts";
 import type { PageRequest } from "../http/page.ts";
 import type { AllowlistEvent } from "./allowlist.ts";
-import { allowlistEvents, servers } from "./registry.tables.ts";
-import { type AllowedTools, type ServerRecord, toolModeOf } from "./server-record.ts";
+import { allowlistEvents, serverContexts, serverOrgs, servers } from "./registry.tables.ts";
+import type { ServerRecord } from "./server-record.ts";
+import type { AllowedTools, PolicyChange, ToolFlags } from "./tool-policy.ts";
 
 /** What a list may be narrowed and ordered by (RG-4, RG-5). */
 export interface ServerFilters {
@@ -30,23 +32,29 @@ export type ServerChange = Partial<Omit<ServerRecord, "server_id" | "created" | 
 export type ServerSighting = Pick<ServerRecord, "state" | "last_failure"> &
   Partial<Pick<ServerRecord, "era" | "server_info">>;
 
+/** What belongs to a server and is kept beside its row. */
+export interface ServerDetails {
+  readonly flags: readonly ToolFlags[];
+  readonly org_ids: readonly string[];
+}
+
 /** The registry in D1. Each write is one batch that raises the generation of the registry. */
 export interface RegistryStore {
   /** @throws GatewayError `conflict` with the field, when the id or the name (ignoring case) is taken. */
-  insert(record: ServerRecord, allowed: AllowedTools, event: AllowlistEvent): Promise<void>;
+  insert(record: ServerRecord, orgIds: readonly string[], policy: PolicyChange, event: AllowlistEvent): Promise<void>;
   list(filters: ServerFilters, sort: ServerSort, page: PageRequest): Promise<{ rows: ServerRecord[]; total: number }>;
   get(serverId: string): Promise<ServerRecord | null>;
   /**
-   * Sets the given columns, and the flags of the tools when `allowed` is given.
+   * Sets the given columns, and the policy as far as it is given.
    *
+   * @param orgIds Replaces the orgs that may see it; what belongs to the others goes with it (RB-31).
    * @returns The record as stored; null when there is none.
    * @throws GatewayError `conflict`, field `name`
    */
   update(
     serverId: string,
     change: ServerChange,
-    allowed: AllowedTools | undefined,
-    event: AllowlistEvent | null,
+    also: { readonly policy?: PolicyChange; readonly orgIds?: readonly string[]; readonly event?: AllowlistEvent },
   ): Promise<ServerRecord | null>;
   /** @returns Whether there was one. */
   remove(serverId: string, event: AllowlistEvent): Promise<boolean>;
@@ -54,8 +62,10 @@ export interface RegistryStore {
   enabled(): Promise<Pick<ServerRecord, "name" | "server_url" | "enabled">[]>;
   /** Newest first. */
   events(page: PageRequest): Promise<{ rows: AllowlistEvent[]; total: number }>;
-  /** The flags of every tool of these servers, by server and tool. */
-  toolFlags(serverIds: readonly string[]): Promise<Map<string, Record<string, boolean>>>;
+  /** Policy of every tool, sorted by name, and the orgs of these servers, sorted; by server. */
+  details(serverIds: readonly string[]): Promise<Map<string, ServerDetails>>;
+  /** Those of these orgs that exist. */
+  existingOrgs(orgIds: readonly string[]): Promise<string[]>;
   /** Notes what the connector found, unless the endpoint has changed since it looked. */
   recordSighting(serverId: string, serverUrl: string, sighting: ServerSighting): Promise<void>;
 }
@@ -65,14 +75,15 @@ type Db = DrizzleD1Database;
 export function d1RegistryStore(d1: D1Database): RegistryStore {
   const db = drizzle(d1);
   return withOutages<RegistryStore>({
-    async insert(record, allowed, event) {
+    async insert(record, orgIds, policy, event) {
       const nameKey = record.name.toLowerCase();
       try {
         await db.batch([
           db.insert(servers).values({ ...record, name_key: nameKey }),
           addEvent(db, event),
           raiseGeneration(db),
-          ...flagStatements(db, record.server_id, allowed),
+          ...policyStatements(db, record.server_id, policy),
+          addOrgs(db, record.server_id, orgIds),
         ]);
       } catch (cause) {
         // The unique indexes are the judge; what they have refused is looked up only to name the field.
@@ -108,7 +119,7 @@ export function d1RegistryStore(d1: D1Database): RegistryStore {
       return row === undefined ? null : recordOf(row);
     },
 
-    async update(serverId, change, allowed, event) {
+    async update(serverId, change, { policy, orgIds, event }) {
       const nameKey = change.name?.toLowerCase();
       try {
         const [updated] = await db.batch([
@@ -117,13 +128,13 @@ export function d1RegistryStore(d1: D1Database): RegistryStore {
             .set({
               ...change,
               ...(nameKey === undefined ? {} : { name_key: nameKey }),
-              ...(allowed === undefined ? {} : { tool_mode: toolModeOf(allowed) }),
             })
             .where(eq(servers.server_id, serverId))
             .returning(),
-          ...(event === null ? [] : [addEvent(db, event)]),
+          ...(event === undefined ? [] : [addEvent(db, event)]),
           raiseGeneration(db),
-          ...(allowed === undefined ? [] : flagStatements(db, serverId, allowed)),
+          ...(policy === undefined ? [] : policyStatements(db, serverId, policy)),
+          ...(orgIds === undefined ? [] : orgStatements(db, serverId, orgIds)),
         ]);
         const [row] = updated;
         return row === undefined ? null : recordOf(row);
@@ -165,17 +176,33 @@ export function d1RegistryStore(d1: D1Database): RegistryStore {
       return { rows, total: total?.total ?? 0 };
     },
 
-    async toolFlags(serverIds) {
-      const rows = await db
-        .select({ server_id: serverTools.server_id, tool: serverTools.tool, allowed: serverTools.allowed })
-        .from(serverTools)
-        // One parameter for all ids: a statement takes a hundred at most.
-        .where(sql`${serverTools.server_id} IN (SELECT value FROM json_each(${JSON.stringify(serverIds)}))`)
-        .orderBy(asc(serverTools.tool));
-      const byServer = Map.groupBy(rows, ({ server_id }) => server_id);
-      // `fromEntries` and not assignment: a tool may be called `__proto__`.
-      const flagsOf = (tools: typeof rows) => Object.fromEntries(tools.map(({ tool, allowed }) => [tool, allowed]));
-      return new Map(Array.from(byServer, ([serverId, tools]) => [serverId, flagsOf(tools)]));
+    async details(serverIds) {
+      // One parameter for all ids: a statement takes a hundred at most.
+      const ids = sql`(SELECT value FROM json_each(${JSON.stringify(serverIds)}))`;
+      const { server_id, tool, known, allowed, auto, price_nano } = serverTools;
+      const [tools, orgIds] = await db.batch([
+        db
+          .select({ server_id, tool, known, allowed, auto, price_nano })
+          .from(serverTools)
+          .where(sql`${server_id} IN ${ids}`)
+          .orderBy(asc(tool)),
+        db.select().from(serverOrgs).where(sql`${serverOrgs.server_id} IN ${ids}`).orderBy(asc(serverOrgs.org_id)),
+      ]);
+      const [toolsOf, orgsOf] = [
+        Map.groupBy(tools, (row) => row.server_id),
+        Map.groupBy(orgIds, (row) => row.server_id),
+      ];
+      const detailsOf = (id: string): ServerDetails => ({
+        flags: toolsOf.get(id) ?? [],
+        org_ids: (orgsOf.get(id) ?? []).map(({ org_id }) => org_id),
+      });
+      return new Map(serverIds.map((id) => [id, detailsOf(id)]));
+    },
+
+    async existingOrgs(orgIds) {
+      const ids = sql`(SELECT value FROM json_each(${JSON.stringify(orgIds)}))`;
+      const rows = await db.select({ org_id: orgs.org_id }).from(orgs).where(sql`${orgs.org_id} IN ${ids}`);
+      return rows.map(({ org_id }) => org_id);
     },
 
     async recordSighting(serverId, serverUrl, sighting) {
@@ -208,26 +235,83 @@ function addEvent(db: Db, event: AllowlistEvent) {
     );
 }
 
-/** Replaces the policy of all tools of one server; of a server that does not exist nothing is written. */
-function flagStatements(db: Db, serverId: string, allowed: AllowedTools) {
-  if (allowed === null) return [];
-  const ofServer = eq(serverTools.server_id, serverId);
-  if (Array.isArray(allowed)) return [db.update(serverTools).set({ allowed: true, is_new: false }).where(ofServer)];
+function addOrgs(db: Db, serverId: string, orgIds: readonly string[]) {
+  return db
+    .insert(serverOrgs)
+    .select(sql`SELECT ${serverId}, value FROM json_each(${JSON.stringify(orgIds)}) WHERE ${serverExists(serverId)}`);
+}
+
+/** RB-31: the whole set is replaced, and what orgs that lose the server have of it goes in the same batch. */
+function orgStatements(db: Db, serverId: string, orgIds: readonly string[]) {
+  const kept = sql`(SELECT value FROM json_each(${JSON.stringify(orgIds)}))`;
+  // No org at all means every org, and nobody loses anything.
+  const isLost = (column: SQL) => (orgIds.length === 0 ? sql`0` : sql`${column} NOT IN ${kept}`);
   return [
-    db.delete(serverTools).where(and(ofServer, sql`${serverTools.definition} IS NULL`)),
-    db.update(serverTools).set({ allowed: false, is_new: false }).where(ofServer),
+    db.delete(serverOrgs).where(eq(serverOrgs.server_id, serverId)),
+    addOrgs(db, serverId, orgIds),
+    db.delete(serverContexts).where(and(eq(serverContexts.server_id, serverId), isLost(sql`${serverContexts.org_id}`))),
+    db
+      .delete(virtualKeyServers)
+      .where(
+        and(
+          eq(virtualKeyServers.server_id, serverId),
+          sql`virtual_key_id IN (SELECT virtual_key_id FROM virtual_keys WHERE ${isLost(sql`org_id`)})`,
+        ),
+      ),
+    // The orgs whose keys have just changed.
+    db
+      .update(generations)
+      .set({ value: sql`${generations.value} + 1` })
+      .where(isLost(sql`${generations.org_id}`)),
+  ];
+}
+
+const serverExists = (serverId: string) => sql`EXISTS (SELECT 1 FROM servers WHERE server_id = ${serverId})`;
+
+/** Replaces those parts of the policy that are given; of a server that does not exist nothing is written. */
+function policyStatements(db: Db, serverId: string, { allowed, auto, prices }: PolicyChange) {
+  const ofServer = eq(serverTools.server_id, serverId);
+  /** Rows for names that an admin gives, whether or not a discovery has seen them. */
+  const upsert = (rows: object, values: { allowed: SQL; auto: SQL }, set: Record<string, SQL>) =>
     db
       .insert(serverTools)
       .select(
-        sql`SELECT ${serverId}, key, 0, 0, value, NULL, NULL, NULL, NULL, NULL, NULL
-          FROM json_each(${JSON.stringify(allowed)})
-          WHERE EXISTS (SELECT 1 FROM servers WHERE server_id = ${serverId})`,
+        sql`SELECT ${serverId}, key, 0, 0, ${values.allowed}, ${values.auto}, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+          FROM json_each(${JSON.stringify(rows)}) WHERE ${serverExists(serverId)}`,
       )
-      .onConflictDoUpdate({
-        target: [serverTools.server_id, serverTools.tool],
-        set: { allowed: sql`excluded.allowed` },
-      }),
-  ];
+      .onConflictDoUpdate({ target: [serverTools.server_id, serverTools.tool], set });
+  const flags = () => {
+    if (allowed === undefined || allowed === null) return [];
+    if (isAll(allowed)) return [db.update(serverTools).set({ allowed: true, is_new: false }).where(ofServer)];
+    return [
+      db.delete(serverTools).where(and(ofServer, sql`${serverTools.definition} IS NULL`)),
+      db.update(serverTools).set({ allowed: false, is_new: false }).where(ofServer),
+      upsert(allowed, { allowed: sql`value`, auto: sql`0` }, { allowed: sql`excluded.allowed` }),
+      // What is blocked does not run unasked either; its price stays (RB-32).
+      db
+        .update(serverTools)
+        .set({ auto: false })
+        .where(and(ofServer, eq(serverTools.allowed, false))),
+    ];
+  };
+  const unasked = () => {
+    if (auto === undefined) return [];
+    const named = Object.fromEntries((auto[0] === "*" ? [] : auto).map((tool) => [tool, true]));
+    return [
+      db.update(serverTools).set({ auto: false }).where(ofServer),
+      upsert(named, { allowed: sql`0`, auto: sql`1` }, { auto: sql`1` }),
+    ];
+  };
+  const priced = () => {
+    if (prices === undefined) return [];
+    const price = sql`(SELECT value FROM json_each(${JSON.stringify(prices)}) WHERE key = ${serverTools.tool})`;
+    return [db.update(serverTools).set({ price_nano: price }).where(ofServer)];
+  };
+  return [...flags(), ...unasked(), ...priced()];
+}
+
+function isAll(allowed: AllowedTools): allowed is readonly ["*"] {
+  return Array.isArray(allowed);
 }
 
 const SORT_COLUMNS = {

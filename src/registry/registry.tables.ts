@@ -1,4 +1,5 @@
-import { index, integer, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
+import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
+import type { StdioConfig } from "./server-record.ts";
 
 export const servers = sqliteTable(
   "servers",
@@ -8,24 +9,41 @@ export const servers = sqliteTable(
     /** The name in lower case: names are unique ignoring case (RG-14). */
     name_key: text().notNull(),
     display_name: text().notNull(),
-    connection_type: text({ enum: ["http"] }).notNull(),
+    connection_type: text({ enum: ["http", "sse", "stdio"] }).notNull(),
+    /** Empty for stdio servers. */
     server_url: text().notNull(),
+    stdio_config: text({ mode: "json" }).$type<StdioConfig>(),
     enabled: integer({ mode: "boolean" }).notNull(),
     /** Null: not set by an admin (RG-11). */
     timeout_ms: integer(),
-    auth_type: text({ enum: ["none", "headers"] }).notNull(),
+    auth_type: text({ enum: ["none", "headers", "oauth", "per_user_oauth"] }).notNull(),
     /** The sealed JSON text of `config`. Null: `{}`. */
     config_sealed: text(),
+    registration_mode: text({ enum: ["cimd", "dcr", "manual"] })
+      .notNull()
+      .default("dcr"),
+    oauth_issuer_url: text().notNull().default(""),
+    client_id: text().notNull().default(""),
+    client_secret_sealed: text(),
+    authorization_endpoint: text(),
+    token_endpoint: text(),
+    registration_endpoint: text(),
+    revocation_endpoint: text(),
+    scopes: text({ mode: "json" }).$type<readonly string[]>().notNull().default([]),
+    extra_auth_params: text({ mode: "json" }).$type<Readonly<Record<string, string>>>().notNull().default({}),
     /** `unset`: filled at first discovery; `list`: the flags of the tools; `all`: every tool, later ones too (RB-12). */
     tool_mode: text({ enum: ["unset", "list", "all"] }).notNull(),
+    auto_all: integer({ mode: "boolean" }).notNull().default(false),
     /** Whether changed definitions wait for an admin, or are approved at once (PS-22). */
     definition_policy: text({ enum: ["pin", "trust"] })
       .notNull()
       .default("pin"),
     allow_on_all_virtual_keys: integer({ mode: "boolean" }).notNull(),
+    is_code_mode_client: integer({ mode: "boolean" }).notNull().default(false),
     /** Whether health is checked by ping, or by listing tools (BF-14). */
     is_ping_available: integer({ mode: "boolean" }).notNull().default(true),
     status: text({ enum: ["active", "pending_setup", "error"] }).notNull(),
+    status_reason: text(),
     state: text({ enum: ["connected", "disconnected", "error"] }).notNull(),
     /** JSON of `{stage, message, at}`. */
     last_failure: text({ mode: "json" }).$type<{
@@ -44,6 +62,39 @@ export const servers = sqliteTable(
   },
   // The judge of duplicate names: of two creates at once, one meets it.
   (table) => [uniqueIndex("servers_by_name").on(table.name_key)],
+);
+
+/** The orgs that may see a server; a server without a row here is global (RB-11). */
+export const serverOrgs = sqliteTable(
+  "server_orgs",
+  {
+    server_id: text()
+      .notNull()
+      .references(() => servers.server_id, { onDelete: "cascade" }),
+    org_id: text().notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.server_id, table.org_id] }),
+    // What an org sees.
+    index("server_orgs_by_org").on(table.org_id),
+  ],
+);
+
+/** What an org tells its agents about a server (RB-22). */
+export const serverContexts = sqliteTable(
+  "server_contexts",
+  {
+    server_id: text()
+      .notNull()
+      .references(() => servers.server_id, { onDelete: "cascade" }),
+    org_id: text().notNull(),
+    context: text().notNull(),
+    created: integer().notNull(),
+    created_by: text().notNull(),
+    modified: integer().notNull(),
+    modified_by: text().notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.server_id, table.org_id] })],
 );
 
 /** Requests to bring the egress allowlist up to date, as each write that changed it left them (RG-15). */

@@ -1,26 +1,25 @@
 /** The use cases of the server registry: the one write path of a server, whichever API it came through. */
 import { GatewayError } from "../failure/gateway-error.ts";
 import { type Page, parsePage } from "../http/page.ts";
-import { canonicalJson } from "../platform/canonical-json.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { NewId } from "../platform/ids.ts";
 import { causesOf, log } from "../platform/log.ts";
 import { type AllowlistEvent, allowlistEvent, allowlistOf } from "./allowlist.ts";
-import type { RegistryStore, ServerChange, ServerFilters, ServerSort } from "./registry.store.ts";
+import type { RegistryStore, ServerChange } from "./registry.store.ts";
 import type { ServerInput, ServerPatch, ServerQuery } from "./registry.wire.ts";
+import { type DraftContext, draftChange, draftServer } from "./server-draft.ts";
+import { filtersOf, sortOf } from "./server-query.ts";
+import { parseConfig, parseServerId, type ServerConfig, type ServerRecord } from "./server-record.ts";
 import {
-  defaultAuthType,
-  parseConfig,
-  parseDisplayName,
-  parseEnabled,
-  parseServerId,
-  parseServerName,
-  parseServerUrl,
-  parseTimeout,
-  type ServerConfig,
-  type ServerRecord,
+  type AllowedTools,
+  allowedToolsOf,
+  autoToolsOf,
+  type PolicyChange,
+  parsePrice,
+  pricesOf,
+  type ToolFlags,
   toolModeOf,
-} from "./server-record.ts";
+} from "./tool-policy.ts";
 
 export interface RegistryDeps {
   readonly store: RegistryStore;
@@ -42,17 +41,24 @@ export interface RegistryDeps {
   readonly newId: NewId;
 }
 
-/** A server as an editor sees it: with its policy and its open `config`. */
+/** A server as an editor sees it: with its policy, its orgs and its open `config`. */
 export interface OpenServer {
   readonly record: ServerRecord;
   readonly config: ServerConfig;
-  /** Flags by tool; null while no tool is known and the policy is not a map. */
+  readonly org_ids: readonly string[];
   readonly allowed_tools: Readonly<Record<string, boolean>> | null;
+  readonly tools_to_auto_execute: readonly string[];
+  readonly tool_pricing: Readonly<Record<string, number>>;
+  readonly flags: readonly ToolFlags[];
 }
 
 /** Whose sealed value a server's `config` is. */
 export function configOwner(serverId: string): string {
   return `server:${serverId}:config`;
+}
+
+function secretOwner(serverId: string): string {
+  return `server:${serverId}:client_secret`;
 }
 
 export type Registry = ReturnType<typeof createRegistry>;
@@ -71,12 +77,19 @@ export function createRegistry(deps: RegistryDeps) {
   }
 
   async function openServers(records: readonly ServerRecord[]): Promise<OpenServer[]> {
-    const flags = await store.toolFlags(records.map(({ server_id }) => server_id));
-    const open = async (record: ServerRecord) => ({
-      record,
-      config: await openConfig(record),
-      allowed_tools: allowedToolsOf(record, flags.get(record.server_id)),
-    });
+    const details = await store.details(records.map(({ server_id }) => server_id));
+    const open = async (record: ServerRecord): Promise<OpenServer> => {
+      const { flags, org_ids } = details.get(record.server_id) ?? { flags: [], org_ids: [] };
+      return {
+        record,
+        config: await openConfig(record),
+        org_ids,
+        allowed_tools: allowedToolsOf(record.tool_mode, flags),
+        tools_to_auto_execute: autoToolsOf(record.auto_all, flags),
+        tool_pricing: pricesOf(flags),
+        flags,
+      };
+    };
     return Promise.all(records.map(open));
   }
 
@@ -121,54 +134,98 @@ export function createRegistry(deps: RegistryDeps) {
      */
     async register(by: string, input: ServerInput): Promise<OpenServer> {
       const server_id = input.server_id === undefined ? newId("srv") : parseServerId(input.server_id);
-      const name = parseServerName(input.name);
-      const config = parseConfig(input.config ?? null);
-      const allowed = input.allowed_tools ?? null;
       const now = clock();
+      const { draft, config, client_secret, policy } = draftServer(input, context());
+      const orgIds = await requireOrgs(input.org_ids ?? []);
       const record: ServerRecord = {
+        ...draft,
         server_id,
-        name,
-        display_name: input.display_name === undefined ? name : parseDisplayName(input.display_name, "display_name"),
-        connection_type: "http",
-        server_url: parseServerUrl(input.server_url, deps.refusalOf),
-        enabled: parseEnabled(input.enabled ?? true),
-        timeout_ms: parseTimeout(input.timeout_ms),
-        auth_type: input.auth_type ?? defaultAuthType(config),
         config_sealed: await sealConfig(server_id, config),
-        tool_mode: toolModeOf(allowed),
-        definition_policy: input.definition_policy ?? "pin",
-        allow_on_all_virtual_keys: input.allow_on_all_virtual_keys ?? false,
-        is_ping_available: input.is_ping_available ?? true,
-        status: "active",
-        state: "disconnected",
-        last_failure: null,
-        era: null,
-        server_info: null,
+        client_secret_sealed: client_secret === null ? null : await sealer.seal(client_secret, secretOwner(server_id)),
         created: now,
         created_by: by,
         modified: now,
         modified_by: by,
       };
-      await store.insert(record, allowed, allowlistEvent("create", record, { now, newId }));
+      await store.insert(record, orgIds, policy, allowlistEvent("create", record, { now, newId }));
       deps.onWritten();
-      if (record.enabled) await connect(server_id);
+      if (canConnect(record)) await connect(server_id);
       return openServer(await requireServer(server_id));
     },
 
     /** Changes only what is given (RG-19, RG-20). Where the endpoint changed, the server is connected to anew. */
     async update(serverId: string, by: string, patch: ServerPatch): Promise<OpenServer> {
-      const before = await requireServer(serverId);
-      const { change, isRuntime } = await changeOf(before, patch);
+      const before = await openServer(await requireServer(serverId));
+      const { change, config, client_secret, policy, isRuntime, isReset } = draftChange(before, patch, context());
+      const orgIds = patch.org_ids === undefined ? undefined : await requireOrgs(patch.org_ids);
+      const secret =
+        client_secret === undefined || client_secret === null
+          ? client_secret
+          : await sealer.seal(client_secret, secretOwner(serverId));
+      const sealed = {
+        ...(config === undefined ? {} : { config_sealed: await sealConfig(serverId, config) }),
+        ...(secret === undefined ? {} : { client_secret_sealed: secret }),
+      };
       const now = clock();
-      const written = { ...change, modified: Math.max(now, before.modified), modified_by: by };
       // Only a change of what is reached, and with what, concerns the allowlist (RG-22).
-      const event = isRuntime ? allowlistEvent("update", { ...before, ...change }, { now, newId }) : null;
-      const after = await store.update(serverId, written, patch.allowed_tools, event);
-      if (after === null) throw new GatewayError("not_found", "There is no such server.");
-      deps.onWritten();
-      if (patch.definition_policy === "trust") await deps.approveHeld(serverId, by);
-      if (after.enabled && (isRuntime || after.auth_type !== before.auth_type)) await connect(serverId);
-      return openServer(await requireServer(serverId));
+      const event = isRuntime ? allowlistEvent("update", { ...before.record, ...change }, { now, newId }) : undefined;
+      return write(serverId, by, { ...change, ...sealed }, { policy, orgIds, event, isReset });
+    },
+
+    /** Replaces the orgs that may see a server (RB-31). */
+    async setOrgs(serverId: string, by: string, org_ids: readonly string[]): Promise<OpenServer> {
+      return write(serverId, by, {}, { orgIds: await requireOrgs(org_ids) });
+    },
+
+    /** Replaces the tool policy (RB-32). */
+    async setAllowedTools(serverId: string, by: string, allowed: AllowedTools): Promise<OpenServer> {
+      return write(serverId, by, { tool_mode: toolModeOf(allowed) }, { policy: { allowed } });
+    },
+
+    /** Copies the policy of another server, whole (RB-33). */
+    async copyAllowedTools(serverId: string, by: string, sourceId: string): Promise<OpenServer> {
+      const target = await requireServer(serverId);
+      const source = await openServer(await requireServer(sourceId));
+      if (sourceId === serverId) return openServer(target);
+      const allowed = source.record.tool_mode === "all" ? (["*"] as const) : source.allowed_tools;
+      return write(serverId, by, { tool_mode: toolModeOf(allowed) }, { policy: { allowed } });
+    },
+
+    /** Changes the policy of one tool. @throws GatewayError `not_found` for a tool that is neither known nor named */
+    async setTool(serverId: string, by: string, tool: string, change: ToolPatch): Promise<void> {
+      const { record, flags } = await openServer(await requireServer(serverId));
+      const own = flags.find((flag) => flag.tool === tool);
+      if (own === undefined) throw new GatewayError("not_found", "There is no such tool.");
+      const { allowed, auto_execute, price_usd } = change;
+      const isAllowed = allowed ?? (record.tool_mode === "all" || own.allowed);
+      if (auto_execute === true && !isAllowed) {
+        throw new GatewayError("invalid_request", "A tool that is blocked cannot run unasked.", {
+          field: "auto_execute",
+        });
+      }
+      const map = Object.fromEntries(flags.map((flag) => [flag.tool, record.tool_mode === "all" || flag.allowed]));
+      const auto = autoToolsOf(false, record.auto_all ? flags.map((flag) => ({ ...flag, auto: true })) : flags);
+      const prices = Object.fromEntries(
+        flags.flatMap((flag) => (flag.price_nano === null ? [] : [[flag.tool, flag.price_nano]])),
+      );
+      if (price_usd === null) delete prices[tool];
+      else if (price_usd !== undefined) prices[tool] = parsePrice(price_usd, "price_usd");
+      const others = auto.filter((name) => name !== tool);
+      await write(
+        serverId,
+        by,
+        {
+          ...(allowed === undefined ? {} : { tool_mode: "list" as const }),
+          ...(auto_execute === undefined ? {} : { auto_all: false }),
+        },
+        {
+          policy: {
+            ...(allowed === undefined ? {} : { allowed: { ...map, [tool]: allowed } }),
+            ...(auto_execute === undefined ? {} : { auto: auto_execute ? [...others, tool] : others }),
+            ...(price_usd === undefined ? {} : { prices }),
+          },
+        },
+      );
     },
 
     /** What the Worker may reach, and the events of the writes that changed it, newest first (RG-15, RG-25). */
@@ -196,83 +253,54 @@ export function createRegistry(deps: RegistryDeps) {
     },
   };
 
-  /** What a patch changes, and whether what is reached, or with what, is among it (B.5). */
-  async function changeOf(
-    before: ServerRecord,
-    patch: ServerPatch,
-  ): Promise<{ readonly change: ServerChange; readonly isRuntime: boolean }> {
-    const server_url = patch.server_url === undefined ? undefined : parseServerUrl(patch.server_url, deps.refusalOf);
-    const moved = server_url !== undefined && new URL(server_url).origin !== new URL(before.server_url).origin;
-    const config = patch.config === undefined ? undefined : parseConfig(patch.config);
-    const enabled = patch.enabled === undefined ? undefined : parseEnabled(patch.enabled);
-    const isOtherUrl = server_url !== undefined && server_url !== before.server_url;
-    // Compared open: the same secret, sealed again, is no change.
-    const isOtherConfig = config !== undefined && canonicalJson(config) !== canonicalJson(await openConfig(before));
-    const isSwitched = enabled !== undefined && enabled !== before.enabled;
-    const change: ServerChange = {
-      ...(patch.name === undefined ? {} : { name: parseServerName(patch.name) }),
-      ...(patch.display_name === undefined
-        ? {}
-        : { display_name: parseDisplayName(patch.display_name, "display_name") }),
-      // What was found at the former endpoint says nothing about another one.
-      ...(isOtherUrl ? { server_url, era: null, server_info: null, state: "disconnected", last_failure: null } : {}),
-      ...(isSwitched ? { enabled, state: "disconnected" } : {}),
-      ...("timeout_ms" in patch ? { timeout_ms: parseTimeout(patch.timeout_ms) } : {}),
-      ...(patch.auth_type === undefined ? {} : { auth_type: patch.auth_type }),
-      ...(patch.definition_policy === undefined ? {} : { definition_policy: patch.definition_policy }),
-      ...(patch.is_ping_available === undefined ? {} : { is_ping_available: patch.is_ping_available }),
-      ...(patch.allow_on_all_virtual_keys === undefined
-        ? {}
-        : { allow_on_all_virtual_keys: patch.allow_on_all_virtual_keys }),
-      ...(config === undefined ? {} : { config_sealed: await sealConfig(before.server_id, config) }),
-      // A secret given for one origin is never sent to another (PS-52).
-      ...(moved && config === undefined ? { config_sealed: null } : {}),
-    };
-    return { change, isRuntime: isOtherUrl || isSwitched || isOtherConfig };
+  /** One write of a server, and what follows it: this isolate forgets, held changes of a trusted server are approved,
+   * and where something it was found by has changed, the server is connected to anew (B.5). */
+  async function write(serverId: string, by: string, change: ServerChange, also: WriteOptions): Promise<OpenServer> {
+    const before = await requireServer(serverId);
+    const { policy, orgIds, event, isReset = false } = also;
+    const written = { ...change, modified: Math.max(clock(), before.modified), modified_by: by };
+    const after = await store.update(serverId, written, {
+      ...(policy === undefined ? {} : { policy }),
+      ...(orgIds === undefined ? {} : { orgIds }),
+      ...(event === undefined ? {} : { event }),
+    });
+    if (after === null) throw new GatewayError("not_found", "There is no such server.");
+    deps.onWritten();
+    if (change.definition_policy === "trust") await deps.approveHeld(serverId, by);
+    if (isReset && canConnect(after)) await connect(serverId);
+    return openServer(await requireServer(serverId));
+  }
+
+  function context(): DraftContext {
+    return { refusalOf: deps.refusalOf, now: clock() };
+  }
+
+  /** Sorted and without duplicates (RB-11). @throws GatewayError `invalid_request`, field `org_ids` */
+  async function requireOrgs(orgIds: readonly string[]): Promise<string[]> {
+    const wanted = [...new Set(orgIds)].toSorted();
+    if (wanted.length === 0) return wanted;
+    const existing = await store.existingOrgs(wanted);
+    if (existing.length === wanted.length) return wanted;
+    throw new GatewayError("invalid_request", "org_ids names an org that does not exist.", { field: "org_ids" });
   }
 }
 
-/** RB-12: null while nothing is configured; for the all-policy, the map of known tools. */
-function allowedToolsOf(
-  { tool_mode }: ServerRecord,
-  flags: Readonly<Record<string, boolean>> | undefined,
-): Readonly<Record<string, boolean>> | null {
-  switch (tool_mode) {
-    case "unset":
-      return null;
-    case "list":
-      return flags ?? {};
-    case "all":
-      return flags === undefined ? null : Object.fromEntries(Object.keys(flags).map((tool) => [tool, true]));
-  }
+interface WriteOptions {
+  readonly policy?: PolicyChange | undefined;
+  readonly orgIds?: readonly string[] | undefined;
+  readonly event?: AllowlistEvent | undefined;
+  readonly isReset?: boolean;
 }
 
-/** RG-4: blank and unreadable filters are dropped. */
-function filtersOf({ id, name, transport, enabled }: ServerQuery): ServerFilters {
-  const text = (value: string | undefined) => (value === undefined || value.trim() === "" ? undefined : value.trim());
-  const [idText, nameText, transportText] = [text(id), text(name), text(transport)];
-  const flag = text(enabled) === undefined ? undefined : readable(() => parseEnabled(enabled));
-  return {
-    ...(idText === undefined ? {} : { id: idText }),
-    ...(nameText === undefined ? {} : { name: nameText }),
-    ...(transportText === undefined ? {} : { transport: transportText }),
-    ...(flag === undefined ? {} : { enabled: flag }),
-  };
+/** A change of one tool's policy; what is left out stays. */
+export interface ToolPatch {
+  readonly allowed?: boolean | undefined;
+  readonly auto_execute?: boolean | undefined;
+  /** Null takes the price away. */
+  readonly price_usd?: number | null | undefined;
 }
 
-function readable<T>(parse: () => T): T | undefined {
-  try {
-    return parse();
-  } catch {
-    return undefined;
-  }
-}
-
-const SORT_FIELDS = ["id", "name", "transport", "enabled", "timeout_ms"] as const;
-
-function sortOf({ sort, direction }: ServerQuery): ServerSort {
-  return {
-    by: SORT_FIELDS.find((field) => field === sort) ?? "id",
-    direction: direction === "desc" ? "desc" : "asc",
-  };
+/** Whether there is anything to connect to: a stdio server waits for a bridge, a registration for its client. */
+function canConnect({ enabled, connection_type, status }: ServerRecord): boolean {
+  return enabled && connection_type !== "stdio" && status === "active";
 }

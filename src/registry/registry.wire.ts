@@ -1,25 +1,44 @@
 import * as z from "zod";
 import { pageOf } from "../http/page.ts";
+import { ToolList } from "../http/tool-list.wire.ts";
 
-const AllowedToolsInput = z.union([
-  z.null(),
-  z.tuple([z.literal("*")]),
-  z.record(z.string().min(1).max(256), z.boolean()),
-]);
+const ToolName = z.string().min(1).max(256);
+
+const AllowedToolsInput = z.union([z.null(), z.tuple([z.literal("*")]), z.record(ToolName, z.boolean())]);
+
+const StdioInput = z.strictObject({
+  command: z.string(),
+  args: z.array(z.string()).optional(),
+  envs: z.array(z.string()).optional(),
+});
 
 /** What a create and a partial update share. Rules that need words of their own are in `server-record.ts`. */
 const fields = {
   name: z.string(),
   display_name: z.string(),
-  connection_type: z.literal("http"),
-  server_url: z.string(),
+  connection_type: z.string(),
+  server_url: z.string().nullable(),
+  stdio_config: StdioInput.nullable(),
   enabled: z.unknown(),
   timeout_ms: z.unknown(),
-  auth_type: z.enum(["none", "headers"]),
+  auth_type: z.enum(["none", "headers", "oauth", "per_user_oauth"]),
   config: z.unknown(),
+  registration_mode: z.enum(["cimd", "dcr", "manual"]),
+  oauth_issuer_url: z.string().max(2_048),
+  client_id: z.string().max(2_048),
+  client_secret: z.string().min(1).max(4_096).nullable(),
+  authorization_endpoint: z.string().max(2_048).nullable(),
+  token_endpoint: z.string().max(2_048).nullable(),
+  registration_endpoint: z.string().max(2_048).nullable(),
+  revocation_endpoint: z.string().max(2_048).nullable(),
+  scopes: z.array(z.string()).max(100),
+  extra_auth_params: z.record(z.string().min(1), z.string()),
+  org_ids: z.array(z.string()).max(1_000),
   allowed_tools: AllowedToolsInput,
+  tools_to_auto_execute: ToolList,
   definition_policy: z.enum(["pin", "trust"]),
   allow_on_all_virtual_keys: z.boolean(),
+  is_code_mode_client: z.boolean(),
   is_ping_available: z.boolean(),
 };
 
@@ -27,11 +46,11 @@ export const ServerInput = z.strictObject({
   ...z.strictObject(fields).partial().shape,
   server_id: z.string().optional(),
   name: fields.name,
-  server_url: fields.server_url,
 });
 export type ServerInput = z.infer<typeof ServerInput>;
 
-export const ServerPatch = z.strictObject(fields).partial();
+/** PS-76: prices can be set once there are tools, so not at creation. */
+export const ServerPatch = z.strictObject({ ...fields, tool_pricing: z.record(ToolName, z.number()) }).partial();
 export type ServerPatch = z.infer<typeof ServerPatch>;
 
 const DateTime = z.iso.datetime();
@@ -40,18 +59,35 @@ export const ServerView = z.strictObject({
   server_id: z.string(),
   name: z.string(),
   display_name: z.string(),
-  connection_type: z.enum(["http"]),
-  server_url: z.string(),
+  connection_type: z.enum(["http", "sse", "stdio"]),
+  server_url: z.string().nullable(),
+  stdio_config: z
+    .strictObject({ command: z.string(), args: z.array(z.string()), envs: z.array(z.string()) })
+    .nullable(),
   enabled: z.boolean(),
   timeout_ms: z.int(),
-  auth_type: z.enum(["none", "headers"]),
+  auth_type: z.enum(["none", "headers", "oauth", "per_user_oauth"]),
   config: z.record(z.string(), z.unknown()),
+  registration_mode: z.enum(["cimd", "dcr", "manual"]),
+  oauth_issuer_url: z.string(),
+  client_id: z.string(),
+  authorization_endpoint: z.string().nullable(),
+  token_endpoint: z.string().nullable(),
+  registration_endpoint: z.string().nullable(),
+  revocation_endpoint: z.string().nullable(),
+  scopes: z.array(z.string()),
+  extra_auth_params: z.record(z.string(), z.string()),
+  org_ids: z.array(z.string()),
   allowed_tools: z.record(z.string(), z.boolean()).nullable(),
   tool_mode: z.enum(["unset", "list", "all"]),
+  tools_to_auto_execute: z.array(z.string()),
+  tool_pricing: z.record(z.string(), z.number()),
   definition_policy: z.enum(["pin", "trust"]),
   allow_on_all_virtual_keys: z.boolean(),
+  is_code_mode_client: z.boolean(),
   is_ping_available: z.boolean(),
   status: z.enum(["active", "pending_setup", "error"]),
+  status_reason: z.string().nullable(),
   state: z.enum(["connected", "disconnected", "error"]),
   last_failure: z
     .strictObject({ stage: z.enum(["connect", "auth", "discover"]), message: z.string(), at: DateTime })
@@ -100,3 +136,7 @@ export const AllowlistView = z.strictObject({
 });
 
 export const AllowlistQuery = z.object({ page: z.string().optional(), page_size: z.string().optional() });
+
+export const OrgIds = z.strictObject({ org_ids: fields.org_ids });
+export const AllowedTools = z.strictObject({ allowed_tools: AllowedToolsInput });
+export const CopySource = z.strictObject({ source_server_id: z.string() });

@@ -1,10 +1,12 @@
 /** The server record (design.md section 4) and the rules of its fields. Pure: values in, values or a refusal out. */
 import { GatewayError } from "../failure/gateway-error.ts";
+import type { OAuthFields } from "./oauth-fields.ts";
+import type { ToolMode } from "./tool-policy.ts";
 
-export type AuthType = "none" | "headers";
+export type AuthType = "none" | "headers" | "oauth" | "per_user_oauth";
+export type ConnectionType = "http" | "sse" | "stdio";
 export type ServerStatus = "active" | "pending_setup" | "error";
 export type ServerState = "connected" | "disconnected" | "error";
-export type ToolMode = "unset" | "list" | "all";
 export type DefinitionPolicy = "pin" | "trust";
 
 /** Why the last attempt to use a server failed, and in which step. */
@@ -16,23 +18,39 @@ export interface LastFailure {
   readonly at: number;
 }
 
+/** How a bridge is to start a stdio server (BF-4). */
+export interface StdioConfig {
+  readonly command: string;
+  readonly args: readonly string[];
+  /** Names of environment variables that it needs. */
+  readonly envs: readonly string[];
+}
+
 /** A server as stored, its secrets sealed. */
-export interface ServerRecord {
+export interface ServerRecord extends OAuthFields {
   readonly server_id: string;
   readonly name: string;
   readonly display_name: string;
-  readonly connection_type: "http";
+  readonly connection_type: ConnectionType;
+  /** `""` for stdio servers. */
   readonly server_url: string;
+  /** Null for all others. */
+  readonly stdio_config: StdioConfig | null;
   readonly enabled: boolean;
   /** Milliseconds; null when no admin set it. */
   readonly timeout_ms: number | null;
   readonly auth_type: AuthType;
   readonly config_sealed: string | null;
+  readonly client_secret_sealed: string | null;
   readonly tool_mode: ToolMode;
+  /** Whether every executable tool may run unasked, later ones too (BF-19). */
+  readonly auto_all: boolean;
   readonly definition_policy: DefinitionPolicy;
   readonly allow_on_all_virtual_keys: boolean;
+  readonly is_code_mode_client: boolean;
   readonly is_ping_available: boolean;
   readonly status: ServerStatus;
+  readonly status_reason: string | null;
   readonly state: ServerState;
   readonly last_failure: LastFailure | null;
   readonly era: "legacy" | "modern" | null;
@@ -149,6 +167,40 @@ export function defaultAuthType(config: ServerConfig): AuthType {
   return hasHeaders || config.api_key !== undefined ? "headers" : "none";
 }
 
+/**
+ * RG-9, BF-8: the transport.
+ *
+ * @throws GatewayError `invalid_request`, field `connection_type`
+ */
+export function parseConnectionType(text: string): ConnectionType {
+  const type = text.trim().toLowerCase();
+  if (type === "http" || type === "sse" || type === "stdio") return type;
+  const field = "connection_type";
+  if (type === "inprocess") {
+    throw new GatewayError("invalid_request", "in-process servers must be provided programmatically", { field });
+  }
+  throw new GatewayError("invalid_request", "connection_type must be one of: http, sse, stdio", { field });
+}
+
+/** BF-4. @throws GatewayError `invalid_request` naming the part */
+export function parseStdioConfig({ command, args = [], envs = [] }: StdioInput): StdioConfig {
+  const refuse = (field: string, rule: string) => new GatewayError("invalid_request", `${field} ${rule}.`, { field });
+  if (command.trim() === "") throw refuse("stdio_config.command", "must not be empty");
+  if (!envs.every((name) => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name))) {
+    throw refuse("stdio_config.envs", "must hold names of variables, without values");
+  }
+  return { command, args, envs };
+}
+
+interface StdioInput {
+  readonly command: string;
+  readonly args?: readonly string[] | undefined;
+  readonly envs?: readonly string[] | undefined;
+}
+
+/** What `last_failure` says of a stdio server until a bridge connects (PS-62). */
+export const WAITING_FOR_BRIDGE = "waiting for a bridge";
+
 const MAX_URL_LENGTH = 2_048;
 
 /**
@@ -164,12 +216,4 @@ export function parseServerUrl(text: string, refusalOf: (url: string) => string 
   if (refusal !== null) throw fail(`server_url is refused. ${refusal}`);
   if (trimmed.includes("#")) throw fail("server_url must not have a fragment.");
   return trimmed;
-}
-
-/** The tool policy as an admin writes it (RB-12): null, a map of flags, or `["*"]` for every tool, later ones too. */
-export type AllowedTools = null | Readonly<Record<string, boolean>> | readonly ["*"];
-
-export function toolModeOf(allowed: AllowedTools): ToolMode {
-  if (allowed === null) return "unset";
-  return Array.isArray(allowed) ? "all" : "list";
 }
