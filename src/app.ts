@@ -11,6 +11,7 @@ import type { AppEnv } from "./http/app-env.ts";
 import { mountOperations, type Operation, operation } from "./http/operation.ts";
 import { checkHeaderSizes, SECURITY_HEADERS } from "./http/security.ts";
 import { causesOf, log } from "./platform/log.ts";
+import { orgContextOperations } from "./registry/org-contexts.routes.ts";
 import { registryOperations } from "./registry/registry.routes.ts";
 import { createMemory, createServices, type Platform, realPlatform, type Services } from "./services.ts";
 
@@ -33,6 +34,7 @@ const healthOperation = operation(
 export const operations: readonly Operation[] = [
   healthOperation,
   ...registryOperations,
+  ...orgContextOperations,
   ...catalogOperations,
   ...virtualKeyOperations,
   ...callOperations,

@@ -24,6 +24,8 @@ import { ExpiringMap } from "./platform/expiring-map.ts";
 import { guardedFetch, type Network, realNetwork, refusalOf } from "./platform/guarded-fetch.ts";
 import { createNewId, type NewId } from "./platform/ids.ts";
 import { TrustedMap } from "./platform/trusted.ts";
+import { d1OrgContextStore } from "./registry/org-contexts.store.ts";
+import { createOrgContexts } from "./registry/org-contexts.ts";
 import { d1RegistryStore } from "./registry/registry.store.ts";
 import { createRegistry } from "./registry/registry.ts";
 import type { ServerRecord } from "./registry/server-record.ts";
@@ -149,6 +151,12 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
       newId,
     }),
     catalog,
+    orgContexts: createOrgContexts({
+      store: d1OrgContextStore(env.DB),
+      hasOrg: (orgId) => keyStore.hasOrg(orgId),
+      onWritten,
+      clock,
+    }),
     virtualKeys: createVirtualKeys({ store: keyStore, onWritten, clock, newId }),
     identity: createIdentity({
       adminKey: config.adminKey,

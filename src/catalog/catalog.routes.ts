@@ -1,7 +1,7 @@
 import { operation } from "../http/operation.ts";
 import { pageOf } from "../http/page.ts";
 import { isoTime } from "../platform/clock.ts";
-import { ChangeQuery, ChangeView, Decided, DiscoveryReport, ToolQuery, ToolView } from "./catalog.wire.ts";
+import { ChangeQuery, ChangeView, Decided, DiscoveryReport, ToolPatch, ToolQuery, ToolView } from "./catalog.wire.ts";
 import { diffDefinitions } from "./definition-diff.ts";
 import type { ToolChange } from "./tool-change.ts";
 
@@ -21,6 +21,33 @@ export const catalogOperations = [
     },
     ({ services, principal, param, query, waitUntil }) =>
       services.catalog.tools(principal.org, param("server_id"), query, waitUntil),
+  ),
+  operation(
+    {
+      method: "GET",
+      path: "/v1/servers/:server_id/tools/:name",
+      needs: "platform_admin",
+      summary: "Read a tool, by the server's own name of it",
+      status: 200,
+      answer: ToolView,
+    },
+    ({ services, principal, param, waitUntil }) =>
+      services.catalog.tool(principal.org, param("server_id"), param("name"), waitUntil),
+  ),
+  operation(
+    {
+      method: "PATCH",
+      path: "/v1/servers/:server_id/tools/:name",
+      needs: "platform_admin",
+      summary: "Change the policy or the price of one tool",
+      body: ToolPatch,
+      status: 200,
+      answer: ToolView,
+    },
+    async ({ services, principal, param, body, waitUntil }) => {
+      await services.registry.setTool(param("server_id"), principal.id, param("name"), body);
+      return services.catalog.tool(principal.org, param("server_id"), param("name"), waitUntil);
+    },
   ),
   operation(
     {

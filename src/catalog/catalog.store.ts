@@ -17,7 +17,11 @@ export interface Sighting {
 }
 
 /** A tool as the admin's list shows it. */
-export type ListedRow = ToolRow & { readonly pending_change_id: string | null };
+export type ListedRow = ToolRow & {
+  readonly auto: boolean;
+  readonly price_nano: number | null;
+  readonly pending_change_id: string | null;
+};
 
 /** The catalog in D1, and what the org snapshot is compiled from. */
 export interface CatalogStore {
@@ -25,6 +29,7 @@ export interface CatalogStore {
   stored(serverId: string): Promise<Pick<Stored, "rows" | "changes">>;
   /** Tools by name, each with the id of the change that is held for it. */
   list(serverId: string, page: PageRequest): Promise<{ rows: ListedRow[]; total: number }>;
+  tool(serverId: string, name: string): Promise<ListedRow | null>;
   /** Changes of one server, newest first. */
   changes(
     serverId: string,
@@ -61,6 +66,9 @@ const CHUNK_LENGTH = 512 * 1024;
 export function d1CatalogStore(d1: D1Database): CatalogStore {
   const db = drizzle(d1);
   const { server_id: _, ...columns } = getTableColumns(serverTools);
+
+  const heldChange = sql<string | null>`(SELECT change_id FROM tool_changes AS c
+    WHERE c.server_id = ${serverTools.server_id} AND c.tool = ${serverTools.tool} AND c.state = 'held')`;
 
   const raiseGeneration = () =>
     db
@@ -134,11 +142,9 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
 
     async list(serverId, { page, page_size }) {
       const ofServer = eq(serverTools.server_id, serverId);
-      const held = sql<string | null>`(SELECT change_id FROM tool_changes AS c WHERE c.server_id = ${serverId}
-        AND c.tool = ${serverTools.tool} AND c.state = 'held')`;
       const [rows, [total]] = await db.batch([
         db
-          .select({ ...columns, pending_change_id: held })
+          .select({ ...columns, pending_change_id: heldChange })
           .from(serverTools)
           .where(ofServer)
           .orderBy(asc(serverTools.tool))
@@ -147,6 +153,14 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
         db.select({ total: count() }).from(serverTools).where(ofServer),
       ]);
       return { rows, total: total?.total ?? 0 };
+    },
+
+    async tool(serverId, name) {
+      const [row] = await db
+        .select({ ...columns, pending_change_id: heldChange })
+        .from(serverTools)
+        .where(and(eq(serverTools.server_id, serverId), eq(serverTools.tool, name)));
+      return row ?? null;
     },
 
     async changes(serverId, state, { page, page_size }) {
@@ -230,22 +244,32 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
     },
 
     async read(orgId) {
+      // RB-11: a server without orgs is everybody's; one with orgs does not exist for any other.
+      const orgsOf = sql`SELECT org_id FROM server_orgs WHERE server_orgs.server_id = ${servers.server_id}`;
+      const isVisible = sql`(NOT EXISTS (${orgsOf}) OR ${orgId} IN (${orgsOf}))`;
       const [rows, records, tools] = await db.batch([
         db
           .select()
           .from(generations)
           .where(inArray(generations.org_id, ["*", orgId])),
-        db.select().from(servers).orderBy(asc(servers.name_key)),
+        db.select().from(servers).where(isVisible).orderBy(asc(servers.name_key)),
         db
           .select({
             server_id: serverTools.server_id,
             tool: serverTools.tool,
             allowed: serverTools.allowed,
+            auto: serverTools.auto,
             approved_definition: sql<string>`${serverTools.approved_definition}`,
             approved_hash: sql<string>`${serverTools.approved_hash}`,
           })
           .from(serverTools)
-          .where(and(eq(serverTools.known, true), isNotNull(serverTools.approved_definition)))
+          .where(
+            and(
+              eq(serverTools.known, true),
+              isNotNull(serverTools.approved_definition),
+              inArray(serverTools.server_id, db.select({ id: servers.server_id }).from(servers).where(isVisible)),
+            ),
+          )
           .orderBy(asc(serverTools.server_id), asc(serverTools.tool)),
       ]);
       const withoutKey = ({ name_key: _, ...record }: (typeof records)[number]): ServerRecord => record;

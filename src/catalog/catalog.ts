@@ -5,6 +5,7 @@ import type { Clock } from "../platform/clock.ts";
 import { log } from "../platform/log.ts";
 import type { TrustedMap } from "../platform/trusted.ts";
 import type { ServerRecord } from "../registry/server-record.ts";
+import { NANO } from "../registry/tool-policy.ts";
 import type { CatalogStore, ListedRow } from "./catalog.store.ts";
 import type { ToolView } from "./catalog.wire.ts";
 import { factsOf } from "./definition.ts";
@@ -80,6 +81,15 @@ export function createCatalog({ store, serverOf, onWritten, clock, memory, ttlMs
       };
     },
 
+    /** One of them, by the server's own name. @throws GatewayError `not_found` */
+    async tool(orgId: string, serverId: string, name: string, waitUntil: WaitUntil): Promise<ToolView> {
+      const record = await requireServer(serverId);
+      const row = await store.tool(serverId, name);
+      if (row === null) throw new GatewayError("not_found", "There is no such tool.");
+      const snapshot = await memory.get(orgId, ttlMs, (former) => confirm(orgId, former), waitUntil);
+      return viewOf(record, row, snapshot.serversById.get(serverId)?.tools.get(name)?.exposed_name);
+    },
+
     /** Changes of a server's definitions, newest first. @throws GatewayError `not_found` */
     async changes(serverId: string, query: ChangeQuery): Promise<Page<ToolChange>> {
       await requireServer(serverId);
@@ -122,12 +132,15 @@ export function createCatalog({ store, serverOf, onWritten, clock, memory, ttlMs
 
 /** @param exposed The name on `/mcp`; a tool that is not offered has the one it would have. */
 function viewOf(record: ServerRecord, row: ListedRow, exposed = exposedName(record.name, row.tool)): ToolView {
+  const allowed = record.tool_mode === "all" || (record.tool_mode === "list" && row.allowed);
   return {
     name: row.tool,
     ...factsOf(row.approved_definition ?? "{}"),
     server_id: record.server_id,
     exposed_name: exposed,
-    allowed: record.tool_mode === "all" || (record.tool_mode === "list" && row.allowed),
+    allowed,
+    auto_execute: allowed && (record.auto_all || row.auto),
+    price_usd: row.price_nano === null ? null : row.price_nano / NANO,
     known: row.known,
     is_new: row.is_new,
     definition_hash: row.approved_hash,

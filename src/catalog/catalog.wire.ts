@@ -10,6 +10,8 @@ export const ToolView = z.strictObject({
   server_id: z.string(),
   exposed_name: z.string(),
   allowed: z.boolean(),
+  auto_execute: z.boolean(),
+  price_usd: z.number().nullable(),
   known: z.boolean(),
   is_new: z.boolean(),
   definition_hash: z.string().nullable(),
@@ -56,3 +58,10 @@ export const ChangeQuery = z.strictObject({
 });
 
 export const Decided = z.strictObject({ decided: z.array(z.string()) });
+
+export const ToolPatch = z.strictObject({
+  allowed: z.boolean().optional(),
+  auto_execute: z.boolean().optional(),
+  /** USD per execution; null takes the price away. */
+  price_usd: z.number().nullable().optional(),
+});

@@ -1,7 +1,7 @@
 /** A tool's definition as its server gave it: kept as text, told apart by a hash. Pure. */
 import { canonicalJson } from "../platform/canonical-json.ts";
 import { sha256Hex } from "../platform/hash.ts";
-import { applyEdits, depthOf, editMembers } from "../platform/json-text.ts";
+import { applyEdits, depthOf, editMembers, memberOf } from "../platform/json-text.ts";
 
 /** A tool of a server's list. */
 export interface DiscoveredTool {
@@ -81,23 +81,34 @@ export function isRepeatable(definition: string): boolean {
   return isObject(annotations) && (annotations["readOnlyHint"] === true || annotations["idempotentHint"] === true);
 }
 
+/** How a definition is shown. */
+export interface Showing {
+  /** The exposed name. */
+  readonly name: string;
+  /** Stands in `_meta["dev.postern/auto_execute"]`, beside whatever the server gave (BF-61). */
+  readonly auto_execute: boolean;
+  /** The reader's era allows objects as structured content only (protocol.md 3.5.4). */
+  readonly objectsOnly: boolean;
+}
+
+const AUTO_EXECUTE = "dev.postern/auto_execute";
+
 /**
- * A definition as agents are shown it: every byte as received, but under its exposed name, with a usable `inputSchema`
- * (RG-27), and without an `outputSchema` that the reader's era does not know.
- *
- * @param objectsOnly The era allows objects as structured content only (protocol.md 3.5.4).
+ * A definition as agents are shown it: its members byte for byte as received, but under its exposed name, with a usable
+ * `inputSchema` (RG-27), and without an `outputSchema` that the reader's era does not know.
  */
-export function shownDefinition(definition: string, name: string, objectsOnly: boolean): string {
-  const { name: own, inputSchema, outputSchema } = JSON.parse(definition) as Record<string, unknown>;
+export function shownDefinition(definition: string, { name, auto_execute, objectsOnly }: Showing): string {
+  const { name: own, inputSchema, outputSchema, _meta } = JSON.parse(definition) as Record<string, unknown>;
+  const metaAt = isObject(_meta) ? memberOf(definition, 0, "_meta") : undefined;
+  const meta = metaAt === undefined ? "{}" : definition.slice(metaAt.valueStart, metaAt.end);
   const put = {
     ...(own === name ? {} : { name: JSON.stringify(name) }),
     ...(isObject(inputSchema) ? {} : { inputSchema: JSON.stringify(EMPTY_SCHEMA) }),
+    _meta: editMembers(meta, 0, { [AUTO_EXECUTE]: String(auto_execute) }, []).text,
   };
   const isForeign =
     objectsOnly && outputSchema !== undefined && !(isObject(outputSchema) && outputSchema["type"] === "object");
-  const drop = isForeign ? ["outputSchema"] : [];
-  if (Object.keys(put).length === 0 && drop.length === 0) return definition;
-  return applyEdits(definition, [editMembers(definition, 0, put, drop)]);
+  return applyEdits(definition, [editMembers(definition, 0, put, isForeign ? ["outputSchema"] : [])]);
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

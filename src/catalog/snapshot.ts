@@ -11,6 +11,8 @@ export interface Tool {
   readonly name: string;
   readonly exposed_name: string;
   readonly allowed: boolean;
+  /** May run without the user's approval (BF-61). */
+  readonly auto_execute: boolean;
   /** The approved definition, JSON text as received. */
   readonly definition: string;
   readonly definition_hash: string;
@@ -53,6 +55,7 @@ export interface CatalogTool {
   readonly server_id: string;
   readonly tool: string;
   readonly allowed: boolean;
+  readonly auto: boolean;
   readonly approved_definition: string;
   readonly approved_hash: string;
 }
@@ -72,10 +75,13 @@ export function compileSnapshot(
   const names = exposedNames(known);
   const tools = new Map<string, Tool>();
   known.forEach(({ owner, ...row }, at) => {
+    const { tool_mode, auto_all } = owner.record;
+    const allowed = tool_mode === "all" || (tool_mode === "list" && row.allowed);
     const tool: Tool = {
       name: row.tool,
       exposed_name: names[at] ?? "",
-      allowed: owner.record.tool_mode === "all" || (owner.record.tool_mode === "list" && row.allowed),
+      allowed,
+      auto_execute: allowed && (auto_all || row.auto),
       definition: row.approved_definition,
       definition_hash: row.approved_hash,
       server: owner,

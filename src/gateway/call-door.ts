@@ -1,4 +1,5 @@
 /** `tools/call` at a door, for clients of either era. */
+import type { Server, Snapshot } from "../catalog/snapshot.ts";
 import { answerCall, messageResponse } from "./answer.ts";
 import type { ClientMessage } from "./client-message.ts";
 import type { ClientSide } from "./client-side.ts";
@@ -31,7 +32,7 @@ export function serveToolCall(
   }
   const isAggregate = slug === null;
   const named = isAggregate ? snapshot.tools.get(name) : undefined;
-  const server = isAggregate ? named?.server : serverOfDoor(request);
+  const server = isAggregate ? (named?.server ?? stdioServer(snapshot, name)) : serverOfDoor(request);
   const left = new AbortController();
   const leave = () => {
     if (side.era === "modern") left.abort();
@@ -61,4 +62,14 @@ export function serveToolCall(
     waitUntil,
     onLeft: leave,
   });
+}
+
+/**
+ * The stdio server that a name begins with: nobody has seen its tools, so that there is no name to look up (PS-62).
+ * Server names have no underscore, so the first two always split.
+ */
+function stdioServer(snapshot: Snapshot, name: string): Server | undefined {
+  const at = name.indexOf("__");
+  const server = at === -1 ? undefined : snapshot.servers.get(name.slice(0, at).toLowerCase());
+  return server?.record.connection_type === "stdio" ? server : undefined;
 }

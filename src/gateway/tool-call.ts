@@ -2,7 +2,7 @@
  * One tool call, from admission to the row in the log (design.md section 7). It comes out as a sequence of events, so
  * that the door decides how a client gets them and this decides what it gets.
  */
-import { type Admission, admit } from "../access/admission.ts";
+import { type Admission, admit, admitServer } from "../access/admission.ts";
 import { type CallRow, cut, loggedArguments } from "../calls/call.ts";
 import { isRepeatable } from "../catalog/definition.ts";
 import type { Server, Tool } from "../catalog/snapshot.ts";
@@ -15,7 +15,7 @@ import type { Clock } from "../platform/clock.ts";
 import type { Send } from "../platform/guarded-fetch.ts";
 import type { NewId } from "../platform/ids.ts";
 import { causesOf, log } from "../platform/log.ts";
-import type { ServerRecord } from "../registry/server-record.ts";
+import { type ServerRecord, WAITING_FOR_BRIDGE } from "../registry/server-record.ts";
 import type { UpstreamOpened } from "../sessions/upstream-sessions.ts";
 import type { ClientMessage } from "./client-message.ts";
 import type { ClientSide, ShapedResponse } from "./client-side.ts";
@@ -91,6 +91,11 @@ export async function* callTool(deps: ToolCallDeps, call: ToolCall): AsyncGenera
     const timing = { created_at, duration_ms: now - created_at, upstream_ms, attempts: progress.attempts };
     return { kind: "response", response, row: rowOf(deps.newId("call"), call, admission, response, timing) };
   };
+  if (call.server?.record.connection_type === "stdio" && admitServer(call.principal, call.server) === null) {
+    const text = `server '${call.server.record.name}' is ${WAITING_FOR_BRIDGE}`;
+    yield finish({ ...call.side.failure(text, call.message), error: text });
+    return;
+  }
   if (!admission.allowed) {
     // One wording for everything a caller may not use, known or not (PS-12).
     const error = { code: -32602, message: `Unknown tool: ${cut(call.name)}` };

@@ -45,7 +45,10 @@ function viewOf(snapshot: Snapshot, principal: KeyPrincipal, era: Era, server: S
   for (const tool of tools) {
     if (!admit(principal, tool.server, tool).allowed) continue;
     const name = server === null ? tool.exposed_name : tool.name;
-    listed.push({ name, shown: shownDefinition(tool.definition, name, era === "legacy") });
+    listed.push({
+      name,
+      shown: shownDefinition(tool.definition, { name, auto_execute: tool.auto_execute, objectsOnly: era === "legacy" }),
+    });
   }
   listed.sort((a, b) => (a.name < b.name ? -1 : 1));
   if (snapshot.lists.size < MAX_VIEWS) snapshot.lists.set(view, listed);

@@ -79,9 +79,9 @@ export function applyEdits(text: string, edits: readonly Edit[]): string {
 }
 
 /**
- * The edit that removes some members of one object and puts others in front of what stays.
+ * The edit that changes members of one object: those that stay keep their bytes and their order.
  *
- * @param put Names and JSON texts of the members to set; one that exists already is replaced.
+ * @param put Names and JSON texts of the members to set: in the place of one that exists, else behind all others.
  */
 export function editMembers(
   text: string,
@@ -90,11 +90,15 @@ export function editMembers(
   drop: readonly string[],
 ): Edit {
   const open = skipSpace(text, at);
-  const kept = membersOf(text, at)
-    .filter(({ key }) => !Object.hasOwn(put, key) && !drop.includes(key))
-    .map(({ start, end }) => text.slice(start, end));
-  const set = Object.entries(put).map(([key, value]) => `${JSON.stringify(key)}:${value}`);
-  return { start: open, end: skipValue(text, open), text: `{${[...set, ...kept].join(",")}}` };
+  const missing = new Map(Object.entries(put));
+  const members = membersOf(text, at).flatMap(({ key, start, end }) => {
+    const value = Object.hasOwn(put, key) ? put[key] : undefined;
+    missing.delete(key);
+    if (value !== undefined) return [`${JSON.stringify(key)}:${value}`];
+    return drop.includes(key) ? [] : [text.slice(start, end)];
+  });
+  const added = Array.from(missing, ([key, value]) => `${JSON.stringify(key)}:${value}`);
+  return { start: open, end: skipValue(text, open), text: `{${[...members, ...added].join(",")}}` };
 }
 
 /** How deep arrays and objects nest in a text, valid JSON or not. */

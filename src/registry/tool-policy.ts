@@ -27,7 +27,8 @@ export interface PolicyChange {
   readonly prices?: Readonly<Record<string, number>>;
 }
 
-const NANO = 1_000_000_000;
+/** Nano-dollars of a dollar (PS-42). */
+export const NANO = 1_000_000_000;
 const MAX_PRICE_USD = 1_000_000;
 
 export function toolModeOf(allowed: AllowedTools): ToolMode {

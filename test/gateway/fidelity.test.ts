@@ -73,12 +73,11 @@ describe("a modern call to a legacy server", () => {
     const response = await agent.post("/mcp/docs", body, { ...MODERN_HEADERS, "Mcp-Name": "a.b" });
     const sent = (await response.text()).split("\n").filter((line) => line.startsWith("data: "));
     const serverInfo = '"io.modelcontextprotocol/serverInfo":{"name":"scripted","version":"1"}';
-    const meta0 = `"resultType":"complete","_meta":{${serverInfo},"v/k":1.50}`;
-    const kept = RESULT.slice(1).replace(',"_meta":{"v/k":1.50}', "");
+    const result = `${RESULT.slice(0, -1).replace('"v/k":1.50', `${serverInfo},"v/k":1.50`)},"resultType":"complete"}`;
     expect(sent).toEqual([
       'data: {"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"p-1","progress":0.50}}',
       'data: {"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":"high"}}',
-      `data: {"jsonrpc":"2.0","id":"c-1","result":{${meta0},${kept}}`,
+      `data: {"jsonrpc":"2.0","id":"c-1","result":${result}}`,
     ]);
     const [call] = upstream.calls();
     const ownId = JSON.stringify(call?.message["id"]);
@@ -137,9 +136,10 @@ describe("tools/list", () => {
       const { upstream, agent } = await startDocs("modern");
       const before = upstream.seen.length;
       const atServer = await (await agent[era]("/mcp/docs", "tools/list")).text();
-      expect(atServer).toContain(`"tools":[${TOOL}]`);
+      const shown = `${TOOL.slice(0, -1)},"_meta":{"dev.postern/auto_execute":false}}`;
+      expect(atServer).toContain(`"tools":[${shown}]`);
       const atAll = await (await agent[era]("/mcp", "tools/list")).text();
-      expect(atAll).toContain(`"tools":[{"name":"docs__a_b_1d0c73dc",${TOOL.slice('{"name":"a.b",'.length)}]`);
+      expect(atAll).toContain(`"tools":[{"name":"docs__a_b_1d0c73dc",${shown.slice('{"name":"a.b",'.length)}]`);
       expect(upstream.seen.length, "requests to the server").toBe(before);
     },
   );
