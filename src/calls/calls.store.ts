@@ -1,4 +1,4 @@
-import { and, desc, eq, lt, or } from "drizzle-orm";
+import { and, desc, eq, getTableColumns, lt, or, sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/d1";
 import { withOutages } from "../failure/unavailable.ts";
 import type { CallRow } from "./call.ts";
@@ -19,8 +19,12 @@ export interface CallPosition {
 
 /** The call log in D1. */
 export interface CallStore {
-  /** Adds rows of any org, in one batch; a row that is there already stays as it is. */
-  append(rows: readonly CallRow[]): Promise<void>;
+  /**
+   * Adds rows of any org, in one statement; a row that is there already stays as it is.
+   *
+   * @param rows JSON text of a list of `CallRow`, two megabytes at most (D1).
+   */
+  append(rows: string): Promise<void>;
   /** Newest first. */
   list(orgId: string, filters: CallFilters, after: CallPosition | null, limit: number): Promise<CallRow[]>;
 }
@@ -29,8 +33,11 @@ export function d1CallStore(d1: D1Database): CallStore {
   const db = drizzle(d1);
   return withOutages<CallStore>({
     async append(rows) {
-      const [first, ...rest] = rows.map((row) => db.insert(toolCalls).values(row).onConflictDoNothing());
-      if (first !== undefined) await db.batch([first, ...rest]);
+      const values = Object.keys(getTableColumns(toolCalls)).map((column) => sql.raw(`value ->> '${column}'`));
+      await db
+        .insert(toolCalls)
+        .select(sql`SELECT ${sql.join(values, sql`, `)} FROM json_each(${rows}) WHERE true`)
+        .onConflictDoNothing();
     },
 
     async list(orgId, filters, after, limit) {

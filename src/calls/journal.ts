@@ -11,8 +11,8 @@ export type JournalMemory = Map<string, { rows: CallRow[]; readonly since: numbe
 
 export interface JournalDeps {
   readonly memory: JournalMemory;
-  /** Hands rows to the object; returns once they are in its storage. Sending a row twice is harmless. */
-  readonly send: (sessionName: string, rows: readonly CallRow[]) => Promise<void>;
+  /** Hands rows, as JSON text, to the object; returns once they are in its storage. Sending a row twice is harmless. */
+  readonly send: (sessionName: string, rows: string) => Promise<void>;
   /** `sync`: a call is not answered before its row is stored. */
   readonly mode: "gathered" | "sync";
   readonly clock: Clock;
@@ -31,7 +31,7 @@ export function createJournal({ memory, send, mode, clock }: JournalDeps) {
   async function deliver(sessionName: string, rows: readonly CallRow[]): Promise<void> {
     if (rows.length === 0) return;
     try {
-      await send(sessionName, rows);
+      await send(sessionName, JSON.stringify(rows));
     } catch (thrown) {
       log("error", "journal_lost", { rows: rows.map(({ id }) => id), causes: causesOf(thrown) });
     }

@@ -48,8 +48,18 @@ const KEEP_ALIVE_MS = 15_000;
 const KEEP_ALIVE = ":\n\n";
 const STREAM_HEADERS = { "Content-Type": "text/event-stream", "X-Accel-Buffering": "no" };
 
-/** The answer to a call. JSON when its response comes first, a stream when the server streams and the client may. */
-export async function answerCall(events: AsyncGenerator<CallEvent, void>, options: AnswerOptions): Promise<Response> {
+/**
+ * The answer to a call. JSON when its response comes first, a stream when the server streams and the client may.
+ *
+ * The call goes on to its end, and to its row, also when its client leaves before there is anything to answer.
+ */
+export function answerCall(events: AsyncGenerator<CallEvent, void>, options: AnswerOptions): Promise<Response> {
+  const answer = beginAnswer(events, options);
+  options.waitUntil(answer);
+  return answer;
+}
+
+async function beginAnswer(events: AsyncGenerator<CallEvent, void>, options: AnswerOptions): Promise<Response> {
   const { accepts, record, waitUntil } = options;
   for (;;) {
     const step = await events.next();
@@ -63,7 +73,8 @@ export async function answerCall(events: AsyncGenerator<CallEvent, void>, option
     }
     if (event.kind === "streaming" && accepts.sse) break;
   }
-  const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+  // The runtime's own: a write to one whose reader has left fails, where a write to a `TransformStream` never settles.
+  const { readable, writable } = new IdentityTransformStream();
   waitUntil(pump(events, writable.getWriter(), options));
   return new Response(readable, { headers: STREAM_HEADERS });
 }

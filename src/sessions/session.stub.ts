@@ -1,4 +1,3 @@
-import type { CallRow } from "../calls/call.ts";
 import { withOutages } from "../failure/unavailable.ts";
 import type { Session } from "./session.object.ts";
 import type { SessionFacts } from "./session.ts";
@@ -10,7 +9,8 @@ export interface SessionStub {
   facts(name: string): Promise<SessionFacts | null>;
   end(name: string): Promise<void>;
   upstream(name: string, serverId: string, lost: string | null): Promise<UpstreamOpened>;
-  journal(name: string, rows: readonly CallRow[]): Promise<void>;
+  /** @param rows JSON text of a list of `CallRow`. */
+  journal(name: string, rows: string): Promise<void>;
 }
 
 const TRIES = 3;

@@ -221,13 +221,13 @@ describe("the journal", () => {
       virtual_key_id: agent.key.virtual_key_id,
     });
     const object = sessionOf(agent);
-    await object.journal(Array.from({ length: 150 }, (_, n) => rowOf(n)));
-    await object.journal([rowOf(3)]);
+    await object.journal(JSON.stringify(Array.from({ length: 1200 }, (_, n) => rowOf(n))));
+    await object.journal(JSON.stringify([rowOf(3)]));
     await runDurableObjectAlarm(object);
     // What is left is due at once, and a due alarm fires by itself.
     await vi.waitFor(async () => {
       const counted = await env.DB.prepare("SELECT COUNT(*) AS count FROM tool_calls").first<{ count: number }>();
-      expect(counted?.count).toBe(150);
+      expect(counted?.count).toBe(1200);
     });
   });
 
