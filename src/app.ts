@@ -8,6 +8,7 @@ import { FAILURES, GatewayError } from "./failure/gateway-error.ts";
 import { problemResponse } from "./failure/problem.ts";
 import { createMcpDoors } from "./gateway/mcp.routes.ts";
 import type { AppEnv } from "./http/app-env.ts";
+import { createDocs } from "./http/docs.routes.ts";
 import { mountOperations, type Operation, operation } from "./http/operation.ts";
 import { checkHeaderSizes, SECURITY_HEADERS } from "./http/security.ts";
 import { causesOf, log } from "./platform/log.ts";
@@ -59,6 +60,7 @@ export function createApp(overrides: Partial<Platform> = {}): Hono<AppEnv> {
   });
 
   app.route("/", createMcpDoors(report));
+  app.route("/", createDocs(operations.map(({ spec }) => spec)));
 
   app.use("/v1/*", (c, next) => {
     checkHeaderSizes(c.req.raw.headers);

@@ -31,6 +31,7 @@ export const virtualKeyOperations = [
       body: VirtualKeyInput,
       status: 201,
       answer: VirtualKeyView,
+      failures: ["conflict"],
     },
     async ({ services, principal, body }) => {
       const created = await services.virtualKeys.create(principal.org, principal.id, body);
@@ -58,6 +59,7 @@ export const virtualKeyOperations = [
       body: VirtualKeyPatch,
       status: 200,
       answer: VirtualKeyView,
+      failures: ["conflict"],
     },
     async ({ services, principal, param, body }) =>
       viewOf(await services.virtualKeys.update(principal.org, param("virtual_key_id"), principal.id, body)),

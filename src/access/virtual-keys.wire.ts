@@ -32,5 +32,6 @@ export const VirtualKeyView = z.strictObject({
   modified_by: z.string(),
 });
 export type VirtualKeyView = z.infer<typeof VirtualKeyView>;
+VirtualKeyView.register(z.globalRegistry, { id: "VirtualKey" });
 
 export const VirtualKeyQuery = z.object({ page: z.string().optional(), page_size: z.string().optional() });

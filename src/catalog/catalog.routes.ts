@@ -57,6 +57,7 @@ export const catalogOperations = [
       summary: "Ask a server for its tools and bring the catalog up to date",
       status: 200,
       answer: DiscoveryReport,
+      failures: ["invalid_request", "upstream_failed", "upstream_timeout"],
     },
     ({ services, param }) => services.discover(param("server_id")),
   ),
@@ -98,6 +99,7 @@ export const catalogOperations = [
         summary: `${SENTENCES[verb]} one held change`,
         status: 200,
         answer: ChangeView,
+        failures: ["conflict"],
       },
       async ({ services, principal, param }) => {
         const { catalog } = services;

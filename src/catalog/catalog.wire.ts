@@ -50,6 +50,7 @@ export const ChangeView = z.strictObject({
   diff: z.array(z.strictObject({ field: z.string(), before: z.unknown().optional(), after: z.unknown().optional() })),
 });
 export type ChangeView = z.infer<typeof ChangeView>;
+ChangeView.register(z.globalRegistry, { id: "ToolChange" });
 
 export const ChangeQuery = z.strictObject({
   page: z.string().optional(),

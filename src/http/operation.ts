@@ -4,7 +4,7 @@
  */
 import type { Context, Hono } from "hono";
 import type * as z from "zod";
-import { GatewayError } from "../failure/gateway-error.ts";
+import { type FailureCode, GatewayError } from "../failure/gateway-error.ts";
 import type { AdminPrincipal } from "../identity/principal.ts";
 import type { Services } from "../services.ts";
 import type { AppEnv } from "./app-env.ts";
@@ -23,6 +23,8 @@ export interface OperationSpec {
   readonly status: 200 | 201;
   /** What the answer is; a value outside it is a bug and never leaves. */
   readonly answer: z.ZodType;
+  /** What it can fail with besides what the rest of the declaration implies (`http/openapi.ts`). */
+  readonly failures?: readonly FailureCode[];
 }
 
 type Output<T> = T extends z.ZodType ? z.output<T> : undefined;
@@ -67,16 +69,20 @@ export function operation<const S extends OperationSpec>(
   };
 }
 
-/** Mounts operations; a known path with another method is refused with what it allows (PS-73). */
+/** Mounts operations, and refuses the other methods of their paths. */
 export function mountOperations(app: Hono<AppEnv>, operations: readonly Operation[]): void {
   for (const { spec, handle } of operations) app.on(spec.method, spec.path, handle);
   for (const [path, group] of Map.groupBy(operations, ({ spec }) => spec.path)) {
-    const allowed = group.map(({ spec }) => spec.method).join(", ");
-    app.all(path, (c) => {
-      c.header("Allow", allowed);
-      throw new GatewayError("method_not_allowed", `This path takes ${allowed}.`);
-    });
+    refuseOtherMethods(app, path, group.map(({ spec }) => spec.method).join(", "));
   }
+}
+
+/** Mounted behind the handlers of a path: any other method is refused with what is allowed (PS-73). */
+export function refuseOtherMethods(app: Hono<AppEnv>, path: string, allowed: string): void {
+  app.all(path, (c) => {
+    c.header("Allow", allowed);
+    throw new GatewayError("method_not_allowed", `This path takes ${allowed}.`);
+  });
 }
 
 /** @throws GatewayError `unknown_field` or `invalid_request`, naming the field and never repeating the value. */

@@ -41,6 +41,7 @@ export const registryOperations = [
       body: ServerInput,
       status: 201,
       answer: ServerView,
+      failures: ["conflict"],
     },
     async ({ services, principal, body }) => viewOf(await services.registry.register(principal.id, body)),
   ),
@@ -64,6 +65,7 @@ export const registryOperations = [
       body: ServerPatch,
       status: 200,
       answer: ServerView,
+      failures: ["conflict"],
     },
     async ({ services, principal, param, body }) =>
       viewOf(await services.registry.update(param("server_id"), principal.id, body)),
@@ -76,6 +78,7 @@ export const registryOperations = [
       summary: "Connect to a server anew",
       status: 200,
       answer: ServerView,
+      failures: ["invalid_request", "upstream_failed", "upstream_timeout"],
     },
     async ({ services, param }) => viewOf(await services.registry.reconnect(param("server_id"))),
   ),

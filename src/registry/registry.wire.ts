@@ -98,6 +98,7 @@ export const ServerView = z.strictObject({
   modified_by: z.string(),
 });
 export type ServerView = z.infer<typeof ServerView>;
+ServerView.register(z.globalRegistry, { id: "Server" });
 
 /** Query of `GET /v1/servers` (RG-3 to RG-5): unreadable values count as absent, so nothing here refuses. */
 export const ServerQuery = z.object({

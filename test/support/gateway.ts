@@ -4,6 +4,7 @@ import { env } from "cloudflare:workers";
 import { vi } from "vitest";
 import { createApp } from "../../src/app.ts";
 import type { Network } from "../../src/platform/guarded-fetch.ts";
+import { expectDocumented } from "./documented.ts";
 
 export const ADMIN = { Authorization: `Bearer ${env.ADMIN_KEY}` };
 
@@ -38,6 +39,7 @@ export function startGateway(network: Network, vars: Record<string, unknown> = {
     const isStream = response.headers.get("Content-Type")?.startsWith("text/event-stream") ?? false;
     if (isStream) streaming.push(ctx);
     else await waitOnExecutionContext(ctx);
+    await expectDocumented(init?.method ?? "GET", path, response);
     return response;
   }
 

@@ -1,0 +1,221 @@
+/**
+ * The JSON API as an OpenAPI 3.1 document, made from the declarations that route and validate (PS-75). Its schemas are
+ * those of zod as JSON Schema 2020-12, which is the dialect of OpenAPI 3.1. The doors of agents are no JSON API and
+ * stay out of it.
+ */
+import * as z from "zod";
+import { FAILURES, type FailureCode } from "../failure/gateway-error.ts";
+import { POSTERN } from "../platform/version.ts";
+import type { OperationSpec } from "./operation.ts";
+
+export interface OpenApi {
+  readonly openapi: "3.1.0";
+  readonly info: { readonly title: string; readonly version: string; readonly description: string };
+  readonly servers: readonly { readonly url: string }[];
+  readonly tags: readonly { readonly name: string }[];
+  /** By path and by method in lower case. */
+  readonly paths: Readonly<Record<string, Readonly<Record<string, DocumentedOperation>>>>;
+  readonly components: {
+    readonly securitySchemes: Readonly<Record<string, unknown>>;
+    readonly schemas: Readonly<Record<string, JsonSchema>>;
+  };
+}
+
+export interface DocumentedOperation {
+  readonly operationId: string;
+  readonly tags: readonly string[];
+  readonly summary: string;
+  readonly security: readonly Readonly<Record<string, readonly string[]>>[];
+  readonly parameters: readonly Parameter[];
+  readonly requestBody?: { readonly required: true; readonly content: Content };
+  /** By status. */
+  readonly responses: Readonly<Record<string, Answer>>;
+}
+
+export interface Parameter {
+  readonly name: string;
+  readonly in: "path" | "query" | "header";
+  readonly required: boolean;
+  readonly description?: string;
+  readonly schema: JsonSchema;
+}
+
+export interface Answer {
+  readonly description: string;
+  readonly content: Content;
+}
+
+export type JsonSchema = z.core.JSONSchema.BaseSchema;
+/** By media type. */
+type Content = Readonly<Record<string, { readonly schema: JsonSchema }>>;
+
+const DESCRIPTION = `The JSON API of Postern, for administrators. Send \`ADMIN_KEY\` as a bearer token.
+
+Bodies are JSON objects; a field that is not known is refused. Date-times are ISO 8601 in UTC. Ids are opaque strings.
+
+Every error is a problem document (RFC 9457) with a stable \`code\`, and every answer names its request in \
+\`X-Request-Id\`. A known path with another method answers 405 with \`Allow\`, an unknown path 404.
+
+Agents do not use this API. They speak MCP with \`/mcp\` for all their servers, or with \`/mcp/{server}\` for one.`;
+
+const ADMIN_KEY = { admin_key: { type: "http", scheme: "bearer", description: "The `ADMIN_KEY` of the gateway." } };
+
+const ORG_ID: Parameter = {
+  name: "X-Org-Id",
+  in: "header",
+  required: false,
+  description: "The org to act in. Without it: the default org.",
+  schema: { type: "string" },
+};
+
+/** The error body of every operation (PS-70). */
+const Problem = z
+  .strictObject({
+    type: z.literal("about:blank"),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string(),
+    code: z.enum(Object.keys(FAILURES)),
+    field: z.string().optional().describe("The one field to blame, where there is one."),
+    request_id: z.string(),
+  })
+  .meta({ id: "Problem" });
+
+/** What an operation can fail with, by what its declaration says; it names the rest itself. */
+const IMPLIED: readonly [applies: (spec: OperationSpec) => boolean, codes: readonly FailureCode[]][] = [
+  [() => true, ["headers_too_large", "internal", "unavailable"]],
+  // An unknown `X-Org-Id` is not found.
+  [({ needs }) => needs !== "anyone", ["ambiguous_credentials", "unauthorized", "forbidden", "not_found"]],
+  // Behind access control anything may have to be sealed or opened.
+  [({ needs }) => needs !== "anyone", ["encryption_key_missing", "sealed_payload_invalid"]],
+  [({ path }) => paramsOf(path).length > 0, ["not_found"]],
+  [({ query }) => query !== undefined, ["invalid_request", "unknown_field"]],
+  [
+    ({ body }) => body !== undefined,
+    ["invalid_request", "invalid_json", "unknown_field", "body_too_large", "unsupported_media_type"],
+  ],
+];
+
+/** The same operations give the same document, member by member in the same order. */
+export function openApiOf(specs: readonly OperationSpec[]): OpenApi {
+  const inputs = convert(specs, "input", ({ body, query }) => ({ body, query }));
+  const outputs = convert(specs, "output", ({ answer }) => ({ answer, problem: Problem }));
+  const paths: Record<string, Record<string, DocumentedOperation>> = {};
+  for (const spec of specs) {
+    const id = operationIdOf(spec);
+    const body = inputs.parts[`${id}.body`];
+    const isOpen = spec.needs === "anyone";
+    const path = spec.path.replace(/:(\w+)/g, "{$1}");
+    paths[path] ??= {};
+    paths[path][spec.method.toLowerCase()] = {
+      operationId: id,
+      tags: [tagOf(spec)],
+      summary: spec.summary,
+      security: isOpen ? [] : [{ admin_key: [] }],
+      parameters: [
+        ...paramsOf(spec.path).map(
+          (name): Parameter => ({ name, in: "path", required: true, schema: { type: "string" } }),
+        ),
+        ...queryParameters(inputs.parts[`${id}.query`]),
+        ...(isOpen ? [] : [ORG_ID]),
+      ],
+      ...(body === undefined
+        ? {}
+        : { requestBody: { required: true as const, content: { "application/json": { schema: body } } } }),
+      responses: {
+        [spec.status]: {
+          description: spec.status === 201 ? "Created" : "Done",
+          content: { "application/json": { schema: outputs.parts[`${id}.answer`] ?? {} } },
+        },
+        ...failuresOf(spec),
+      },
+    };
+  }
+  return {
+    openapi: "3.1.0",
+    info: { title: "Postern", version: POSTERN.version, description: DESCRIPTION },
+    servers: [{ url: "/" }],
+    tags: [...new Set(specs.map(tagOf))].map((name) => ({ name })),
+    paths,
+    components: { securitySchemes: ADMIN_KEY, schemas: { ...inputs.named, ...outputs.named } },
+  };
+}
+
+/** Errors by status; each lists the codes that come with it. */
+function failuresOf(spec: OperationSpec): Record<string, Answer> {
+  const implied = IMPLIED.filter(([applies]) => applies(spec)).flatMap(([, codes]) => codes);
+  const codes = new Set([...implied, ...(spec.failures ?? [])]);
+  const byStatus = Map.groupBy(codes, (code) => FAILURES[code].status);
+  const answers = [...byStatus].map(([status, same]) => {
+    const schema = { $ref: "#/components/schemas/Problem", properties: { code: { enum: same } } };
+    const description = same.map((code) => FAILURES[code].title).join(", ");
+    return [status, { description, content: { "application/problem+json": { schema } } }];
+  });
+  return Object.fromEntries(answers);
+}
+
+function queryParameters(schema: JsonSchema | undefined): Parameter[] {
+  const required = schema?.required ?? [];
+  return Object.entries(schema?.properties ?? {}).map(([name, property]) => ({
+    name,
+    in: "query",
+    required: required.includes(name),
+    schema: typeof property === "boolean" ? {} : property,
+  }));
+}
+
+/**
+ * Schemas of all operations, converted together, so that one name cannot stand for two of them: zod refuses that. What
+ * has an `id` in its metadata becomes a component.
+ */
+function convert(
+  specs: readonly OperationSpec[],
+  io: "input" | "output",
+  partsOf: (spec: OperationSpec) => Record<string, z.ZodType | undefined>,
+): { parts: Record<string, JsonSchema>; named: Record<string, JsonSchema> } {
+  const schemas = specs.flatMap((spec) =>
+    Object.entries(partsOf(spec)).flatMap(([part, schema]) =>
+      schema === undefined ? [] : [[`${operationIdOf(spec)}.${part}`, schema] as const],
+    ),
+  );
+  const whole = z.toJSONSchema(z.object(Object.fromEntries(schemas)), {
+    io,
+    unrepresentable: "any",
+    override({ jsonSchema }) {
+      // What zod adds to every date-time and integer hides what a schema really says.
+      if (jsonSchema.format === "date-time") delete jsonSchema.pattern;
+      if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
+      if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
+    },
+  });
+  const text = JSON.stringify({ parts: whole.properties ?? {}, named: whole.$defs ?? {} });
+  return JSON.parse(text.replaceAll('"$ref":"#/$defs/', '"$ref":"#/components/schemas/'));
+}
+
+const VERBS = { GET: "get", POST: "create", PUT: "set", PATCH: "update", DELETE: "delete" } as const;
+
+/**
+ * A name made of the method and the path: `list_servers`, `create_server`, `update_server`. A POST that creates nothing
+ * is named by its last segment: `discover_server`, `approve_server_changes`.
+ */
+function operationIdOf({ method, path, status }: OperationSpec): string {
+  const segments = path.split("/").slice(2);
+  const isAction = method === "POST" && status !== 201;
+  const action = isAction ? segments.pop() : undefined;
+  const isMember = segments.at(-1)?.startsWith(":") ?? false;
+  const nouns = segments.flatMap((segment, index) => {
+    if (segment.startsWith(":")) return [];
+    const isOne = segments[index + 1]?.startsWith(":") ?? status === 201;
+    return [isOne ? segment.replace(/s$/, "") : segment];
+  });
+  const isList = method === "GET" && !isMember && nouns.at(-1)?.endsWith("s");
+  return [action ?? (isList ? "list" : VERBS[method]), ...nouns].join("_").replaceAll("-", "_");
+}
+
+function tagOf({ path }: OperationSpec): string {
+  return path.split("/")[2] ?? "";
+}
+
+function paramsOf(path: string): string[] {
+  return [...path.matchAll(/:(\w+)/g)].map(([, name = ""]) => name);
+}
