@@ -3,6 +3,8 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
+    // Refusals and failures are logged; what they log is of interest where a test fails.
+    silent: "passed-only",
     projects: [
       {
         plugins: [
@@ -26,6 +28,7 @@ export default defineConfig({
           exclude: ["test/bundle/**"],
           setupFiles: ["./test/support/setup.ts"],
           restoreMocks: true,
+          testTimeout: 20_000,
           maxWorkers: 1,
           isolate: false,
         },

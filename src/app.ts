@@ -55,8 +55,7 @@ export function createApp(overrides: Partial<Platform> = {}): Hono<AppEnv> {
     if (wired?.env !== c.env) wired = { env: c.env, services: createServices(c.env, platform, memory) };
     c.set("services", wired.services);
     await next();
-    for (const [name, value] of Object.entries(SECURITY_HEADERS)) c.res.headers.set(name, value);
-    c.res.headers.set("X-Request-Id", requestId);
+    secure(c.res, requestId);
   });
 
   app.route("/", createMcpDoors(report));
@@ -67,17 +66,24 @@ export function createApp(overrides: Partial<Platform> = {}): Hono<AppEnv> {
     return next();
   });
   mountOperations(app, operations);
-  app.notFound(() => {
-    throw new GatewayError("not_found", "There is nothing at this path.");
-  });
-  app.onError((thrown, c) => {
-    const error = GatewayError.from(thrown);
-    report(error, c);
-    if (error.code === "unauthorized") c.header("WWW-Authenticate", "Bearer");
-    const headers = Object.fromEntries(c.res.headers);
-    return problemResponse(error, c.var.requestId, headers);
-  });
+  app.notFound((c) => refuse(new GatewayError("not_found", "There is nothing at this path."), c));
+  app.onError((thrown, c) => refuse(GatewayError.from(thrown), c));
   return app;
+}
+
+/** The answer of the JSON API to a failure; also where no middleware comes behind it any more. */
+function refuse(error: GatewayError, c: Context<AppEnv>): Response {
+  report(error, c);
+  if (error.code === "unauthorized") c.header("WWW-Authenticate", "Bearer");
+  const response = problemResponse(error, c.var.requestId, Object.fromEntries(c.res.headers));
+  secure(response, c.var.requestId);
+  return response;
+}
+
+/** What every answer carries. */
+function secure({ headers }: Response, requestId: string): void {
+  for (const [name, value] of Object.entries(SECURITY_HEADERS)) headers.set(name, value);
+  headers.set("X-Request-Id", requestId);
 }
 
 /** What the log says of a failure: outages and bugs with their causes, refused access as an event, the rest nothing. */

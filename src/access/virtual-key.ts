@@ -25,6 +25,13 @@ export interface KeyServer {
   readonly tools_to_execute: readonly string[];
 }
 
+/** A key with its assignments, and the generation of its org that it was read at. */
+export interface VerifiedKey {
+  readonly key: VirtualKey;
+  readonly rules: ReadonlyMap<string, KeyRule>;
+  readonly generation: number;
+}
+
 const PREFIX = "sk-pst-";
 
 /** A new value: the prefix and 256 random bits in base64url (PS-8). */

@@ -6,14 +6,7 @@ import { withOutages } from "../failure/unavailable.ts";
 import type { PageRequest } from "../http/page.ts";
 import { servers } from "../registry/registry.tables.ts";
 import { orgs, virtualKeyServers, virtualKeys } from "./access.tables.ts";
-import type { KeyRule, KeyServer, VirtualKey } from "./virtual-key.ts";
-
-/** A key with its assignments, and the generation of its org that it was read at. */
-export interface VerifiedKey {
-  readonly key: VirtualKey;
-  readonly rules: ReadonlyMap<string, KeyRule>;
-  readonly generation: number;
-}
+import type { KeyServer, VerifiedKey, VirtualKey } from "./virtual-key.ts";
 
 /** Virtual keys in D1. Each write is one batch that raises the generation of the org. */
 export interface VirtualKeyStore {

@@ -51,7 +51,7 @@ export interface CatalogStore {
    *   started from.
    */
   apply(
-    server: Pick<ServerRecord, "server_id" | "server_url" | "tool_mode">,
+    server: Pick<ServerRecord, "server_id" | "server_url" | "tool_mode" | "era" | "server_info">,
     merge: Merge,
     seen: Sighting,
   ): Promise<boolean>;
@@ -212,15 +212,17 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
       return rows;
     },
 
-    async apply({ server_id, server_url, tool_mode }, merge, seen) {
+    async apply({ server_id, server_url, tool_mode, era, server_info }, merge, seen) {
       const state = { state: "connected" as const, last_failure: null, tool_mode: merge.tool_mode, ...seen };
       // An explicit policy is the admin's: a discovery writes flags only where it is the one that fills them.
       const fillsPolicy = tool_mode !== merge.tool_mode;
+      // A discovery that finds everything as it was must not empty the caches of every isolate (B.5).
+      const isNew = merge.rows.length > 0 || fillsPolicy || era !== seen.era || server_info !== seen.server_info;
       try {
         await db.batch([
           demand(server_id, server_url, tool_mode),
           db.update(servers).set(state).where(eq(servers.server_id, server_id)),
-          raiseGeneration(),
+          ...(isNew ? [raiseGeneration()] : []),
           ...chunksOf(merge.rows).map((rows) => upsert(server_id, rows, fillsPolicy)),
           withdraw(merge.withdrawn),
           ...chunksOf(merge.found).map(addChanges),

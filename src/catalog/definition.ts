@@ -19,6 +19,8 @@ export interface SkippedTool {
 }
 
 const MAX_NAME_LENGTH = 256;
+/** Control characters, half surrogates, line separators, and what turns the direction of a text around. */
+const HIDDEN = /[\p{Cc}\p{Cs}\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/u;
 export const MAX_DEFINITION_LENGTH = 256 * 1024;
 const MAX_DEPTH = 64;
 
@@ -28,8 +30,10 @@ export function readDefinition(text: string): DiscoveredTool | SkippedTool {
   const name = typeof value === "object" && value !== null && "name" in value ? value.name : undefined;
   const skip = (reason: string): SkippedTool => ({ name: printable(name), reason });
   if (typeof name !== "string" || name === "") return skip("The tool has no name.");
+  // What JavaScript makes of an object with a member of this name differs from place to place.
+  if (name === "__proto__") return skip("The name is one that cannot be used.");
   if (name.length > MAX_NAME_LENGTH) return skip(`The name has more than ${MAX_NAME_LENGTH} characters.`);
-  if (/\p{Cc}|\p{Cf}|\p{Cs}|[\u2028\u2029]/u.test(name)) return skip("The name has control characters.");
+  if (HIDDEN.test(name)) return skip("The name has control characters.");
   if (text.length > MAX_DEFINITION_LENGTH) {
     return skip(`The definition has more than ${MAX_DEFINITION_LENGTH / 1024} KiB.`);
   }
@@ -104,11 +108,11 @@ export function shownDefinition(definition: string, { name, auto_execute, object
   const put = {
     ...(own === name ? {} : { name: JSON.stringify(name) }),
     ...(isObject(inputSchema) ? {} : { inputSchema: JSON.stringify(EMPTY_SCHEMA) }),
-    _meta: editMembers(meta, 0, { [AUTO_EXECUTE]: String(auto_execute) }, []).text,
+    _meta: applyEdits(meta, editMembers(meta, 0, { [AUTO_EXECUTE]: String(auto_execute) })),
   };
   const isForeign =
     objectsOnly && outputSchema !== undefined && !(isObject(outputSchema) && outputSchema["type"] === "object");
-  return applyEdits(definition, [editMembers(definition, 0, put, isForeign ? ["outputSchema"] : [])]);
+  return applyEdits(definition, editMembers(definition, 0, put, isForeign ? ["outputSchema"] : []));
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

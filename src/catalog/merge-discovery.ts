@@ -91,7 +91,9 @@ export function mergeDiscovery(
     const isTrusted = definition_policy === "trust";
     withdrawn.push(...overtaken(ofTool, isOther && !isTrusted ? definition_hash : null));
     if (!isOther || isUndecided) {
-      addIfDifferent(row, before);
+      // Equal hashes still leave bytes that differ: what agents see are those that were approved.
+      const isSame = approved !== null && before?.approved_hash === definition_hash;
+      addIfDifferent(isSame ? { ...row, approved_definition: approved } : row, before);
       continue;
     }
     changed.push(name);

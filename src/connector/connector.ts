@@ -1,22 +1,28 @@
 /** Connecting to one server and bringing the catalog up to date with what it offers. */
-import type { CatalogStore } from "../catalog/catalog.store.ts";
 import type { DiscoveryReport } from "../catalog/catalog.wire.ts";
-import { mergeDiscovery } from "../catalog/merge-discovery.ts";
+import { type Merge, mergeDiscovery, type Stored } from "../catalog/merge-discovery.ts";
 import type { FailureCode } from "../failure/gateway-error.ts";
 import { type Clock, isoTime } from "../platform/clock.ts";
 import type { Send } from "../platform/guarded-fetch.ts";
 import type { NewId } from "../platform/ids.ts";
-import type { RegistryStore } from "../registry/registry.store.ts";
-import { DEFAULT_TIMEOUT_MS, type ServerRecord } from "../registry/server-record.ts";
+import { DEFAULT_TIMEOUT_MS, type ServerRecord, type ServerSighting } from "../registry/server-record.ts";
 import type { Target } from "./exchange.ts";
 import { type ConnectFailure, closeSession, probe } from "./handshake.ts";
 import { checkHealth } from "./health.ts";
 import { listTools } from "./list-tools.ts";
+import type { Era } from "./revisions.ts";
 import { FAILURES_TO_DISCONNECT } from "./schedule.ts";
 
 export interface ConnectorDeps {
-  readonly registry: Pick<RegistryStore, "get" | "recordSighting">;
-  readonly catalog: Pick<CatalogStore, "stored" | "apply">;
+  readonly registry: {
+    get(serverId: string): Promise<ServerRecord | null>;
+    recordSighting(serverId: string, serverUrl: string, sighting: ServerSighting): Promise<void>;
+  };
+  readonly catalog: {
+    stored(serverId: string): Promise<Pick<Stored, "rows" | "changes">>;
+    /** @returns False when the server has changed since `record` was read. */
+    apply(record: ServerRecord, merge: Merge, seen: { era: Era; server_info: string | null }): Promise<boolean>;
+  };
   readonly targetOf: (record: ServerRecord) => Promise<Target>;
   readonly send: Send;
   readonly clock: Clock;

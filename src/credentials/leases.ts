@@ -11,7 +11,7 @@ export type Lease = Readonly<Record<string, string>>;
 
 export interface LeaseDeps {
   readonly sealer: Pick<Sealer, "open">;
-  /** By sealed text: a new sealing is a new key, so a changed secret is never mistaken for the old one. */
+  /** By server and sealed text: neither a changed secret nor one that was moved to another row is taken for the old. */
   readonly memory: ExpiringMap<string, Lease>;
   readonly clock: Clock;
 }
@@ -22,10 +22,11 @@ const KEEP_MS = 300_000;
 export async function leaseFor({ sealer, memory, clock }: LeaseDeps, record: ServerRecord): Promise<Lease> {
   const { auth_type, config_sealed, server_id } = record;
   if (auth_type === "none" || config_sealed === null) return {};
-  const held = memory.get(config_sealed);
+  const key = `${server_id} ${config_sealed}`;
+  const held = memory.get(key);
   if (held !== undefined) return held;
   const config = JSON.parse(await sealer.open(config_sealed, configOwner(server_id))) as ServerConfig;
   const lease = staticHeaders(config);
-  memory.set(config_sealed, lease, clock() + KEEP_MS);
+  memory.set(key, lease, clock() + KEEP_MS);
   return lease;
 }

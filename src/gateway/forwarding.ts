@@ -50,7 +50,7 @@ function nameEdit({ text, at }: ClientMessage, toolName: string): Edit[] {
 
 function metaEdit({ text, at }: ClientMessage, put: Readonly<Record<string, string>>, drop: readonly string[]): Edit[] {
   const { meta, params } = at;
-  if (meta !== undefined) return [editMembers(text, meta.valueStart, put, drop)];
+  if (meta !== undefined) return editMembers(text, meta.valueStart, put, drop);
   if (params === undefined) return [];
   const members = Object.entries(put).map(([key, value]) => `${JSON.stringify(key)}:${value}`);
   // A call has a name, so something follows.

@@ -6,7 +6,7 @@ import type { AppEnv } from "../http/app-env.ts";
 import { readText } from "../http/body.ts";
 import { messageResponse } from "./answer.ts";
 import { readShape } from "./client-message.ts";
-import { checkMedia, checkOrigin, checkRequest, isSlug } from "./door.ts";
+import { checkMedia, checkOrigin, checkRequest, isSlug, METHODS } from "./door.ts";
 import { serveBatch, serveDelete, serveGet, serveLegacy, serveResponse } from "./legacy/serve.ts";
 import { classify, isModernVersion } from "./modern/ladder.ts";
 import { serveModern } from "./modern/serve.ts";
@@ -21,6 +21,7 @@ export function createMcpDoors(onFailure: (error: GatewayError, c: Context<AppEn
     const error = GatewayError.from(thrown);
     onFailure(error, c);
     const { status } = FAILURES[error.code];
+    if (status === 405) c.header("Allow", METHODS.join(", "));
     if (status === 401) {
       c.header(
         "WWW-Authenticate",
@@ -35,14 +36,22 @@ export function createMcpDoors(onFailure: (error: GatewayError, c: Context<AppEn
 
 async function serveDoor(c: Context<AppEnv>, slug: string | null): Promise<Response> {
   if (slug !== null && !isSlug(slug)) return c.body(null, 404);
-  const ended = checkOrigin(c);
-  if (ended !== null) return ended;
-  checkRequest(c);
-  const { principal, snapshot } = await authenticate(c);
-  const { headers } = c.req.raw;
-  const door = slug === null ? "/mcp" : `/mcp/${slug.toLowerCase()}`;
   const { services } = c.var;
+  const checked = checkOrigin(c.req.raw, services.config);
+  // Once for the refusals that `onError` writes, and once for the answer that is made here.
+  for (const [name, value] of Object.entries(checked.headers)) c.header(name, value);
+  const response = checked.ended ?? (await serveChecked(c, slug));
+  for (const [name, value] of Object.entries(checked.headers)) response.headers.set(name, value);
+  return response;
+}
+
+async function serveChecked(c: Context<AppEnv>, slug: string | null): Promise<Response> {
+  const { services } = c.var;
+  checkRequest(c.req.raw);
+  const { headers } = c.req.raw;
   const waitUntil = (work: Promise<unknown>) => c.executionCtx.waitUntil(work);
+  const { principal, snapshot } = await authenticate(services, headers, waitUntil);
+  const door = slug === null ? "/mcp" : `/mcp/${slug.toLowerCase()}`;
   const base = { services, principal, snapshot, door, slug, headers, signal: c.req.raw.signal, waitUntil };
   if (c.req.method === "GET") return serveGet();
   if (c.req.method === "DELETE") return serveDelete({ ...base, accepts: { json: true, sse: true } });

@@ -1,13 +1,26 @@
 /** A request at an MCP door, past authentication. */
-import type { Context } from "hono";
+import type { Journal } from "../calls/journal.ts";
+import type { Catalog } from "../catalog/catalog.ts";
 import type { Server, Snapshot } from "../catalog/snapshot.ts";
-import type { AppEnv } from "../http/app-env.ts";
+import type { Config } from "../config.ts";
+import type { Identity } from "../identity/identity.ts";
 import type { KeyPrincipal } from "../identity/principal.ts";
-import type { Services } from "../services.ts";
+import type { Sessions } from "../sessions/sessions.ts";
 import type { Accepts } from "./answer.ts";
+import type { ToolCallDeps } from "./tool-call.ts";
+
+/** What the doors work with. */
+export interface DoorServices {
+  readonly config: Config;
+  readonly identity: Identity;
+  readonly catalog: Catalog;
+  readonly sessions: Sessions;
+  readonly toolCalls: ToolCallDeps;
+  readonly journal: Journal;
+}
 
 export interface DoorRequest {
-  readonly services: Services;
+  readonly services: DoorServices;
   readonly principal: KeyPrincipal;
   readonly snapshot: Snapshot;
   /** `/mcp`, or the path of a server's door in lower case. */
@@ -32,10 +45,11 @@ export function serverOfDoor({ snapshot, slug }: DoorRequest): Server | undefine
  *
  * @throws GatewayError `unauthorized`, `ambiguous_credentials`
  */
-export async function authenticate(c: Context<AppEnv>): Promise<{ principal: KeyPrincipal; snapshot: Snapshot }> {
-  const { identity, catalog } = c.var.services;
-  const { headers } = c.req.raw;
-  const waitUntil = (work: Promise<unknown>) => c.executionCtx.waitUntil(work);
+export async function authenticate(
+  { identity, catalog }: Pick<DoorServices, "identity" | "catalog">,
+  headers: Headers,
+  waitUntil: (work: Promise<unknown>) => void,
+): Promise<{ principal: KeyPrincipal; snapshot: Snapshot }> {
   const principal = await identity.agent(headers);
   const snapshot = await catalog.snapshotOf(principal.org, waitUntil);
   if (principal.generation === snapshot.generation.org) return { principal, snapshot };

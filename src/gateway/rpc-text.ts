@@ -32,9 +32,7 @@ export function idEdit({ text }: Received, id: string): Edit[] {
 /** The edit that sets and drops members of a response's result; none when it has no result object. */
 export function resultEdit(text: string, put: Readonly<Record<string, string>>, drop: readonly string[]): Edit[] {
   const result = memberOf(text, 0, "result");
-  return result === undefined || text[result.valueStart] !== "{"
-    ? []
-    : [editMembers(text, result.valueStart, put, drop)];
+  return result === undefined || text[result.valueStart] !== "{" ? [] : editMembers(text, result.valueStart, put, drop);
 }
 
 /** A progress notification with the token that the client gave; null when it gave none, or this is no progress. */

@@ -1,5 +1,5 @@
 import { GatewayError } from "../failure/gateway-error.ts";
-import { depthOf, duplicateKey } from "../platform/json-text.ts";
+import { depthOf, duplicateKey, hasKey } from "../platform/json-text.ts";
 
 /** PS-74. */
 export const MAX_BODY_BYTES = 4 * 1024 * 1024;
@@ -67,6 +67,8 @@ export async function readJson(request: Request): Promise<unknown> {
     throw new GatewayError("invalid_json", `The body nests more than ${MAX_DEPTH} levels.`);
   const repeated = duplicateKey(text);
   if (repeated !== undefined) throw new GatewayError("invalid_json", "The body has the same member twice.");
+  // No member of ours is called so, and what JavaScript makes of one that is differs from place to place.
+  if (hasKey(text, "__proto__")) throw new GatewayError("invalid_json", "The body has a member called __proto__.");
   return value;
 }
 

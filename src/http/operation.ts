@@ -6,7 +6,6 @@ import type { Context, Hono } from "hono";
 import type * as z from "zod";
 import { type FailureCode, GatewayError } from "../failure/gateway-error.ts";
 import type { AdminPrincipal } from "../identity/principal.ts";
-import type { Services } from "../services.ts";
 import type { AppEnv } from "./app-env.ts";
 import { readJson } from "./body.ts";
 
@@ -30,12 +29,14 @@ export interface OperationSpec {
 type Output<T> = T extends z.ZodType ? z.output<T> : undefined;
 
 export interface OperationInput<S extends OperationSpec> {
-  readonly services: Services;
+  readonly services: AppEnv["Variables"]["services"];
   readonly principal: S["needs"] extends "anyone" ? null : AdminPrincipal;
   readonly body: Output<S["body"]>;
   readonly query: Output<S["query"]>;
   /** A parameter of the path, decoded. */
   readonly param: (name: string) => string;
+  /** The gateway's own origin, as the client has reached it. */
+  readonly self: string;
   readonly waitUntil: (work: Promise<unknown>) => void;
 }
 
@@ -60,6 +61,7 @@ export function operation<const S extends OperationSpec>(
         body: spec.body === undefined ? undefined : validate(spec.body, await readJson(c.req.raw)),
         query: spec.query === undefined ? undefined : validate(spec.query, c.req.query()),
         param: (name: string) => c.req.param(name) ?? "",
+        self: new URL(c.req.url).origin,
         waitUntil: (work: Promise<unknown>) => c.executionCtx.waitUntil(work),
       };
       // The declaration ties these types together; inside this generic function they cannot be seen to agree.
@@ -93,7 +95,7 @@ function validate(schema: z.ZodType, value: unknown): unknown {
   const path = issue?.path.map(String) ?? [];
   if (issue?.code === "unrecognized_keys") {
     const field = [...path, issue.keys[0] ?? ""].join(".");
-    throw new GatewayError("unknown_field", "The body has a field that is not known here.", { field });
+    throw new GatewayError("unknown_field", "This field is not known here.", { field });
   }
   const field = path.join(".");
   const message = `${field === "" ? "The body" : field}: ${issue?.message ?? "is not valid"}.`;

@@ -1,6 +1,5 @@
 /** Authentication: a credential in, a principal out. Each request is authenticated once, before its body is read. */
-import { keyHash, looksLikeKey } from "../access/virtual-key.ts";
-import type { VerifiedKey } from "../access/virtual-keys.store.ts";
+import { keyHash, looksLikeKey, type VerifiedKey } from "../access/virtual-key.ts";
 import { GatewayError } from "../failure/gateway-error.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { ExpiringMap } from "../platform/expiring-map.ts";

@@ -31,12 +31,30 @@ const BLOCKS_V4: readonly [address: string, bits: number, kind: HostKind][] = [
 
 /** Says whether a host is public, local (development only) or never to be contacted (PS-61). */
 export function kindOfHost(hostname: string): HostKind {
-  const host = hostname.toLowerCase().replace(/\.$/, "");
+  const host = plainHost(hostname);
   if (host.startsWith("[")) return kindOfV6(host.slice(1, -1));
   const v4 = parseV4(host);
   if (v4 !== null) return kindOfV4(v4);
   if (LOCAL_NAMES.test(host)) return "local";
   return host.includes(".") ? "public" : "local";
+}
+
+/** Whether a URL leads to the host and port of an origin, however it spells them. */
+export function isSameHost(url: string, origin: string): boolean {
+  const [one, other] = [URL.parse(url), URL.parse(origin)];
+  if (one === null || other === null) return false;
+  return plainHost(one.hostname) === plainHost(other.hostname) && portOf(one) === portOf(other);
+}
+
+/** The port of a URL, given or implied. */
+export function portOf({ port, protocol }: URL): number {
+  if (port !== "") return Number(port);
+  return protocol === "https:" ? 443 : 80;
+}
+
+/** Lower case, and without the dots that end a name: resolvers take `localhost.` for `localhost`. */
+function plainHost(hostname: string): string {
+  return hostname.toLowerCase().replace(/\.+$/, "");
 }
 
 function parseV4(host: string): number | null {

@@ -79,7 +79,8 @@ export function applyEdits(text: string, edits: readonly Edit[]): string {
 }
 
 /**
- * The edit that changes members of one object: those that stay keep their bytes and their order.
+ * The edits that change members of one object. Members that stay keep their bytes and their order; where none is
+ * dropped, so does the white space around them.
  *
  * @param put Names and JSON texts of the members to set: in the place of one that exists, else behind all others.
  */
@@ -87,18 +88,32 @@ export function editMembers(
   text: string,
   at: number,
   put: Readonly<Record<string, string>>,
-  drop: readonly string[],
-): Edit {
+  drop: readonly string[] = [],
+): Edit[] {
   const open = skipSpace(text, at);
-  const missing = new Map(Object.entries(put));
-  const members = membersOf(text, at).flatMap(({ key, start, end }) => {
-    const value = Object.hasOwn(put, key) ? put[key] : undefined;
-    missing.delete(key);
-    if (value !== undefined) return [`${JSON.stringify(key)}:${value}`];
-    return drop.includes(key) ? [] : [text.slice(start, end)];
-  });
-  const added = Array.from(missing, ([key, value]) => `${JSON.stringify(key)}:${value}`);
-  return { start: open, end: skipValue(text, open), text: `{${[...members, ...added].join(",")}}` };
+  const members = membersOf(text, at);
+  const own = new Set(members.map(({ key }) => key));
+  const added = Object.entries(put)
+    .filter(([key]) => !own.has(key))
+    .map(([key, value]) => `${JSON.stringify(key)}:${value}`);
+  const textFor = (key: string) => (Object.hasOwn(put, key) ? put[key] : undefined);
+  const isGone = (key: string) => drop.includes(key) && !Object.hasOwn(put, key);
+  if (!members.some(({ key }) => isGone(key))) {
+    const edits = members.flatMap(({ key, valueStart, end }): Edit[] => {
+      const value = textFor(key);
+      return value === undefined ? [] : [{ start: valueStart, end, text: value }];
+    });
+    if (added.length === 0) return edits;
+    const end = members.at(-1)?.end ?? open + 1;
+    return [...edits, { start: end, end, text: `${members.length === 0 ? "" : ","}${added.join(",")}` }];
+  }
+  const kept = members
+    .filter(({ key }) => !isGone(key))
+    .map(
+      ({ key, start, valueStart, end }) =>
+        text.slice(start, valueStart) + (textFor(key) ?? text.slice(valueStart, end)),
+    );
+  return [{ start: open, end: skipValue(text, open), text: `{${[...kept, ...added].join(",")}}` }];
 }
 
 /** How deep arrays and objects nest in a text, valid JSON or not. */
@@ -135,6 +150,16 @@ export function duplicateKey(text: string, at = 0): string | undefined {
     );
   }
   return undefined;
+}
+
+/** Whether an object of the text, at any depth, has a member of that name. The text must not nest deeply. */
+export function hasKey(text: string, key: string, at = 0): boolean {
+  const start = skipSpace(text, at);
+  const code = text.charCodeAt(start);
+  if (code === OPEN_BRACE) {
+    return membersOf(text, start).some((member) => member.key === key || hasKey(text, key, member.valueStart));
+  }
+  return code === OPEN_BRACKET && elementsOf(text, start).some((element) => hasKey(text, key, element.start));
 }
 
 /** The first name among these members that occurs twice. */

@@ -1,4 +1,5 @@
 /** What the Worker may reach, and the events that say when that changed (RG-15, RG-25). Pure. */
+import { portOf } from "../platform/address.ts";
 import type { NewId } from "../platform/ids.ts";
 import type { ServerRecord } from "./server-record.ts";
 
@@ -56,8 +57,9 @@ export function allowlistOf(
     .filter((server) => server.enabled)
     .map(({ name, server_url }) => ({ name: name.toLowerCase(), server_url }));
   for (const { name, server_url } of enabled.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
-    const { hostname, port, protocol } = new URL(server_url);
-    const number = port === "" ? (protocol === "https:" ? 443 : 80) : Number(port);
+    const url = new URL(server_url);
+    const { hostname } = url;
+    const number = portOf(url);
     const key = `${hostname}:${number}`;
     if (entries.has(key)) continue;
     entries.set(key, { host: hostname, port: number, protocol: "tcp", source: `mcp:${name}`, purpose: "mcp_runtime" });

@@ -5,8 +5,9 @@ import { isoTime } from "../platform/clock.ts";
 import type { OpenServer } from "./registry.ts";
 import {
   AllowedTools,
+  AllowlistEntryView,
+  AllowlistEventView,
   AllowlistQuery,
-  AllowlistView,
   CopySource,
   OrgIds,
   ServerInput,
@@ -43,7 +44,7 @@ export const registryOperations = [
       answer: ServerView,
       failures: ["conflict"],
     },
-    async ({ services, principal, body }) => viewOf(await services.registry.register(principal.id, body)),
+    async ({ services, principal, body, self }) => viewOf(await services.registry.register(principal.id, body, self)),
   ),
   operation(
     {
@@ -67,8 +68,8 @@ export const registryOperations = [
       answer: ServerView,
       failures: ["conflict"],
     },
-    async ({ services, principal, param, body }) =>
-      viewOf(await services.registry.update(param("server_id"), principal.id, body)),
+    async ({ services, principal, param, body, self }) =>
+      viewOf(await services.registry.update(param("server_id"), principal.id, body, self)),
   ),
   operation(
     {
@@ -157,7 +158,7 @@ export const registryOperations = [
       summary: "What the Worker may reach, and the events of the writes that changed it",
       query: AllowlistQuery,
       status: 200,
-      answer: AllowlistView,
+      answer: z.strictObject({ entries: z.array(AllowlistEntryView), events: pageOf(AllowlistEventView) }),
     },
     async ({ services, query }) => {
       const { entries, events } = await services.registry.allowlist(query);

@@ -1,5 +1,6 @@
-import { and, asc, count, desc, eq, like, or, type SQL, sql } from "drizzle-orm";
+import { and, asc, count, desc, eq, or, type SQL, sql } from "drizzle-orm";
 import { type DrizzleD1Database, drizzle } from "drizzle-orm/d1";
+import type { SQLiteColumn } from "drizzle-orm/sqlite-core";
 import { orgs, virtualKeyServers } from "../access/access.tables.ts";
 import { generations, serverTools } from "../catalog/catalog.tables.ts";
 import { GatewayError } from "../failure/gateway-error.ts";
@@ -7,7 +8,7 @@ import { withOutages } from "../failure/unavailable.ts";
 import type { PageRequest } from "../http/page.ts";
 import type { AllowlistEvent } from "./allowlist.ts";
 import { allowlistEvents, serverContexts, serverOrgs, servers } from "./registry.tables.ts";
-import type { ServerRecord } from "./server-record.ts";
+import { DEFAULT_TIMEOUT_MS, type ServerRecord, type ServerSighting } from "./server-record.ts";
 import type { AllowedTools, PolicyChange, ToolFlags } from "./tool-policy.ts";
 
 /** What a list may be narrowed and ordered by (RG-4, RG-5). */
@@ -28,10 +29,6 @@ export interface ServerSort {
 /** The columns that a partial update may set. */
 export type ServerChange = Partial<Omit<ServerRecord, "server_id" | "created" | "created_by">>;
 
-/** What the connector found out about a server; no write of an admin. */
-export type ServerSighting = Pick<ServerRecord, "state" | "last_failure"> &
-  Partial<Pick<ServerRecord, "era" | "server_info">>;
-
 /** What belongs to a server and is kept beside its row. */
 export interface ServerDetails {
   readonly flags: readonly ToolFlags[];
@@ -48,14 +45,17 @@ export interface RegistryStore {
    * Sets the given columns, and the policy as far as it is given.
    *
    * @param orgIds Replaces the orgs that may see it; what belongs to the others goes with it (RB-31).
-   * @returns The record as stored; null when there is none.
+   * @param expected `modified` of the record that the change was made from: an overtaken change must not be written,
+   *   because it may join what belongs to one endpoint with another.
+   * @returns The record as stored; null when there is none, "overtaken" when it has changed in between.
    * @throws GatewayError `conflict`, field `name`
    */
   update(
     serverId: string,
+    expected: number,
     change: ServerChange,
     also: { readonly policy?: PolicyChange; readonly orgIds?: readonly string[]; readonly event?: AllowlistEvent },
-  ): Promise<ServerRecord | null>;
+  ): Promise<ServerRecord | null | "overtaken">;
   /** @returns Whether there was one. */
   remove(serverId: string, event: AllowlistEvent): Promise<boolean>;
   /** Name and endpoint of every enabled server. */
@@ -96,8 +96,8 @@ export function d1RegistryStore(d1: D1Database): RegistryStore {
     async list(filters, sort, { page, page_size }) {
       const where = and(
         filters.id === undefined ? undefined : eq(servers.server_id, filters.id),
-        filters.name === undefined ? undefined : like(servers.name, containing(filters.name)),
-        filters.transport === undefined ? undefined : like(servers.connection_type, containing(filters.transport)),
+        filters.name === undefined ? undefined : contains(servers.name, filters.name),
+        filters.transport === undefined ? undefined : contains(servers.connection_type, filters.transport),
         filters.enabled === undefined ? undefined : eq(servers.enabled, filters.enabled),
       );
       const order = sort.direction === "asc" ? asc : desc;
@@ -119,10 +119,11 @@ export function d1RegistryStore(d1: D1Database): RegistryStore {
       return row === undefined ? null : recordOf(row);
     },
 
-    async update(serverId, change, { policy, orgIds, event }) {
+    async update(serverId, expected, change, { policy, orgIds, event }) {
       const nameKey = change.name?.toLowerCase();
       try {
-        const [updated] = await db.batch([
+        const [, updated] = await db.batch([
+          demandUnchanged(db, serverId, expected),
           db
             .update(servers)
             .set({
@@ -139,11 +140,12 @@ export function d1RegistryStore(d1: D1Database): RegistryStore {
         const [row] = updated;
         return row === undefined ? null : recordOf(row);
       } catch (cause) {
-        const [taken] = await db
-          .select()
-          .from(servers)
-          .where(eq(servers.name_key, nameKey ?? ""));
-        throw taken === undefined || taken.server_id === serverId ? cause : conflict("name", cause);
+        const same = or(eq(servers.server_id, serverId), eq(servers.name_key, nameKey ?? ""));
+        const found = await db.select().from(servers).where(same);
+        const own = found.find((row) => row.server_id === serverId);
+        if (own === undefined) return null;
+        if (own.modified !== expected) return "overtaken";
+        throw found.length > 1 ? conflict("name", cause) : cause;
       }
     },
 
@@ -206,15 +208,22 @@ export function d1RegistryStore(d1: D1Database): RegistryStore {
     },
 
     async recordSighting(serverId, serverUrl, sighting) {
-      await db.batch([
-        db
-          .update(servers)
-          .set(sighting)
-          .where(and(eq(servers.server_id, serverId), eq(servers.server_url, serverUrl))),
-        raiseGeneration(db),
-      ]);
+      // No generation: what a request is decided from does not depend on the state of a connection (PS-64).
+      await db
+        .update(servers)
+        .set(sighting)
+        .where(and(eq(servers.server_id, serverId), eq(servers.server_url, serverUrl)));
     },
   });
+}
+
+/** Breaks the batch, by a null where none may be, unless the server is as it was read. */
+function demandUnchanged(db: Db, serverId: string, modified: number) {
+  return db
+    .insert(generations)
+    .select(
+      sql`SELECT NULL, 0 WHERE NOT EXISTS (SELECT 1 FROM servers WHERE server_id = ${serverId} AND modified = ${modified})`,
+    );
 }
 
 /** Follows the statement that writes, in its batch: a write that changed no row raises nothing (RG-17). */
@@ -319,12 +328,13 @@ const SORT_COLUMNS = {
   name: servers.name_key,
   transport: servers.connection_type,
   enabled: servers.enabled,
-  timeout_ms: servers.timeout_ms,
+  // A time-out that is not set sorts as what it is shown as.
+  timeout_ms: sql`COALESCE(${servers.timeout_ms}, ${DEFAULT_TIMEOUT_MS})`,
 } as const;
 
-/** A LIKE pattern that finds its text anywhere; `%`, `_` and `\` are plain characters (RG-4). */
-function containing(text: string) {
-  return sql`${`%${text.replaceAll(/[\\%_]/g, (special) => `\\${special}`)}%`} ESCAPE '\\'`;
+/** Finds a text anywhere, ignoring case. Not LIKE: that has special characters, and D1 refuses its longer patterns. */
+function contains(column: SQLiteColumn, text: string) {
+  return sql`instr(lower(${column}), ${text.toLowerCase()}) > 0`;
 }
 
 function conflict(field: "name" | "server_id", cause: unknown): GatewayError {

@@ -1,5 +1,4 @@
 import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
-import type { StdioConfig } from "./server-record.ts";
 
 export const servers = sqliteTable(
   "servers",
@@ -12,7 +11,12 @@ export const servers = sqliteTable(
     connection_type: text({ enum: ["http", "sse", "stdio"] }).notNull(),
     /** Empty for stdio servers. */
     server_url: text().notNull(),
-    stdio_config: text({ mode: "json" }).$type<StdioConfig>(),
+    /** Null for all others. */
+    stdio_config: text({ mode: "json" }).$type<{
+      command: string;
+      args: readonly string[];
+      envs: readonly string[];
+    }>(),
     enabled: integer({ mode: "boolean" }).notNull(),
     /** Null: not set by an admin (RG-11). */
     timeout_ms: integer(),

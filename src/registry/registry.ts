@@ -1,13 +1,14 @@
 /** The use cases of the server registry: the one write path of a server, whichever API it came through. */
 import { GatewayError } from "../failure/gateway-error.ts";
 import { type Page, parsePage } from "../http/page.ts";
+import { isSameHost } from "../platform/address.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { NewId } from "../platform/ids.ts";
 import { causesOf, log } from "../platform/log.ts";
 import { type AllowlistEvent, allowlistEvent, allowlistOf } from "./allowlist.ts";
 import type { RegistryStore, ServerChange } from "./registry.store.ts";
 import type { ServerInput, ServerPatch, ServerQuery } from "./registry.wire.ts";
-import { type DraftContext, draftChange, draftServer } from "./server-draft.ts";
+import { type DraftContext, draftChange, draftServer, originOf } from "./server-draft.ts";
 import { filtersOf, sortOf } from "./server-query.ts";
 import { parseConfig, parseServerId, type ServerConfig, type ServerRecord } from "./server-record.ts";
 import {
@@ -132,10 +133,10 @@ export function createRegistry(deps: RegistryDeps) {
      * @param by The principal's id.
      * @throws GatewayError `invalid_request` with the field, `conflict`, `encryption_key_missing`; nothing is stored.
      */
-    async register(by: string, input: ServerInput): Promise<OpenServer> {
+    async register(by: string, input: ServerInput, self: string): Promise<OpenServer> {
       const server_id = input.server_id === undefined ? newId("srv") : parseServerId(input.server_id);
       const now = clock();
-      const { draft, config, client_secret, policy } = draftServer(input, context());
+      const { draft, config, client_secret, policy } = draftServer(input, context(self));
       const orgIds = await requireOrgs(input.org_ids ?? []);
       const record: ServerRecord = {
         ...draft,
@@ -154,32 +155,32 @@ export function createRegistry(deps: RegistryDeps) {
     },
 
     /** Changes only what is given (RG-19, RG-20). Where the endpoint changed, the server is connected to anew. */
-    async update(serverId: string, by: string, patch: ServerPatch): Promise<OpenServer> {
-      const before = await openServer(await requireServer(serverId));
-      const { change, config, client_secret, policy, isRuntime, isReset } = draftChange(before, patch, context());
+    async update(serverId: string, by: string, patch: ServerPatch, self: string): Promise<OpenServer> {
       const orgIds = patch.org_ids === undefined ? undefined : await requireOrgs(patch.org_ids);
-      const secret =
-        client_secret === undefined || client_secret === null
-          ? client_secret
-          : await sealer.seal(client_secret, secretOwner(serverId));
-      const sealed = {
-        ...(config === undefined ? {} : { config_sealed: await sealConfig(serverId, config) }),
-        ...(secret === undefined ? {} : { client_secret_sealed: secret }),
-      };
-      const now = clock();
-      // Only a change of what is reached, and with what, concerns the allowlist (RG-22).
-      const event = isRuntime ? allowlistEvent("update", { ...before.record, ...change }, { now, newId }) : undefined;
-      return write(serverId, by, { ...change, ...sealed }, { policy, orgIds, event, isReset });
+      return write(serverId, by, async (before) => {
+        const drafted = draftChange(before, patch, context(self));
+        const { change, config, client_secret, policy, isRuntime, isReset } = drafted;
+        const secret =
+          client_secret === undefined || client_secret === null
+            ? client_secret
+            : await sealer.seal(client_secret, secretOwner(serverId));
+        const sealed = {
+          ...(config === undefined ? {} : { config_sealed: await sealConfig(serverId, config) }),
+          ...(secret === undefined ? {} : { client_secret_sealed: secret }),
+        };
+        return { change: { ...change, ...sealed }, policy, orgIds, isRuntime, isReset };
+      });
     },
 
     /** Replaces the orgs that may see a server (RB-31). */
     async setOrgs(serverId: string, by: string, org_ids: readonly string[]): Promise<OpenServer> {
-      return write(serverId, by, {}, { orgIds: await requireOrgs(org_ids) });
+      const orgIds = await requireOrgs(org_ids);
+      return write(serverId, by, async () => ({ change: {}, orgIds }));
     },
 
     /** Replaces the tool policy (RB-32). */
     async setAllowedTools(serverId: string, by: string, allowed: AllowedTools): Promise<OpenServer> {
-      return write(serverId, by, { tool_mode: toolModeOf(allowed) }, { policy: { allowed } });
+      return write(serverId, by, async () => policyWrite(allowed));
     },
 
     /** Copies the policy of another server, whole (RB-33). */
@@ -188,44 +189,12 @@ export function createRegistry(deps: RegistryDeps) {
       const source = await openServer(await requireServer(sourceId));
       if (sourceId === serverId) return openServer(target);
       const allowed = source.record.tool_mode === "all" ? (["*"] as const) : source.allowed_tools;
-      return write(serverId, by, { tool_mode: toolModeOf(allowed) }, { policy: { allowed } });
+      return write(serverId, by, async () => policyWrite(allowed));
     },
 
     /** Changes the policy of one tool. @throws GatewayError `not_found` for a tool that is neither known nor named */
     async setTool(serverId: string, by: string, tool: string, change: ToolPatch): Promise<void> {
-      const { record, flags } = await openServer(await requireServer(serverId));
-      const own = flags.find((flag) => flag.tool === tool);
-      if (own === undefined) throw new GatewayError("not_found", "There is no such tool.");
-      const { allowed, auto_execute, price_usd } = change;
-      const isAllowed = allowed ?? (record.tool_mode === "all" || own.allowed);
-      if (auto_execute === true && !isAllowed) {
-        throw new GatewayError("invalid_request", "A tool that is blocked cannot run unasked.", {
-          field: "auto_execute",
-        });
-      }
-      const map = Object.fromEntries(flags.map((flag) => [flag.tool, record.tool_mode === "all" || flag.allowed]));
-      const auto = autoToolsOf(false, record.auto_all ? flags.map((flag) => ({ ...flag, auto: true })) : flags);
-      const prices = Object.fromEntries(
-        flags.flatMap((flag) => (flag.price_nano === null ? [] : [[flag.tool, flag.price_nano]])),
-      );
-      if (price_usd === null) delete prices[tool];
-      else if (price_usd !== undefined) prices[tool] = parsePrice(price_usd, "price_usd");
-      const others = auto.filter((name) => name !== tool);
-      await write(
-        serverId,
-        by,
-        {
-          ...(allowed === undefined ? {} : { tool_mode: "list" as const }),
-          ...(auto_execute === undefined ? {} : { auto_all: false }),
-        },
-        {
-          policy: {
-            ...(allowed === undefined ? {} : { allowed: { ...map, [tool]: allowed } }),
-            ...(auto_execute === undefined ? {} : { auto: auto_execute ? [...others, tool] : others }),
-            ...(price_usd === undefined ? {} : { prices }),
-          },
-        },
-      );
+      await write(serverId, by, async (before) => toolWrite(before, tool, change));
     },
 
     /** What the Worker may reach, and the events of the writes that changed it, newest first (RG-15, RG-25). */
@@ -253,26 +222,49 @@ export function createRegistry(deps: RegistryDeps) {
     },
   };
 
-  /** One write of a server, and what follows it: this isolate forgets, held changes of a trusted server are approved,
-   * and where something it was found by has changed, the server is connected to anew (B.5). */
-  async function write(serverId: string, by: string, change: ServerChange, also: WriteOptions): Promise<OpenServer> {
-    const before = await requireServer(serverId);
-    const { policy, orgIds, event, isReset = false } = also;
-    const written = { ...change, modified: Math.max(clock(), before.modified), modified_by: by };
-    const after = await store.update(serverId, written, {
-      ...(policy === undefined ? {} : { policy }),
-      ...(orgIds === undefined ? {} : { orgIds }),
-      ...(event === undefined ? {} : { event }),
-    });
-    if (after === null) throw new GatewayError("not_found", "There is no such server.");
-    deps.onWritten();
-    if (change.definition_policy === "trust") await deps.approveHeld(serverId, by);
-    if (isReset && canConnect(after)) await connect(serverId);
-    return openServer(await requireServer(serverId));
+  /**
+   * One write of a server, and what follows it: this isolate forgets, held changes of a trusted server are approved,
+   * and where something it was found by has changed, the server is connected to anew (B.5).
+   *
+   * @param draft Makes the write from the server as it is; asked again when another write has come in between.
+   */
+  async function write(
+    serverId: string,
+    by: string,
+    draft: (before: OpenServer) => Promise<Write>,
+  ): Promise<OpenServer> {
+    let origin: string | undefined;
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      const before = await openServer(await requireServer(serverId));
+      // What was meant for one origin, secrets above all, is not written to another (PS-52).
+      origin ??= originOf(before.record.server_url);
+      if (originOf(before.record.server_url) !== origin) break;
+      const { change, policy, orgIds, isRuntime = false, isReset = false } = await draft(before);
+      const now = clock();
+      const { modified } = before.record;
+      // Only a change of what is reached, and with what, concerns the allowlist (RG-22).
+      const event = allowlistEvent("update", { ...before.record, ...change }, { now, newId });
+      const written = { ...change, modified: Math.max(now, modified + 1), modified_by: by };
+      const after = await store.update(serverId, modified, written, {
+        ...(policy === undefined ? {} : { policy }),
+        ...(orgIds === undefined ? {} : { orgIds }),
+        ...(isRuntime ? { event } : {}),
+      });
+      if (after === "overtaken") continue;
+      if (after === null) break;
+      deps.onWritten();
+      if (change.definition_policy === "trust") await deps.approveHeld(serverId, by);
+      if (isReset && canConnect(after)) await connect(serverId);
+      return openServer(await requireServer(serverId));
+    }
+    await requireServer(serverId);
+    throw new GatewayError("conflict", "Others are changing this server. Try again.");
   }
 
-  function context(): DraftContext {
-    return { refusalOf: deps.refusalOf, now: clock() };
+  /** @param self The gateway's own origin, which is no server of its own. */
+  function context(self: string): DraftContext {
+    const refusalOf = (url: string) => (isSameHost(url, self) ? "This is the gateway itself." : deps.refusalOf(url));
+    return { refusalOf, now: clock() };
   }
 
   /** Sorted and without duplicates (RB-11). @throws GatewayError `invalid_request`, field `org_ids` */
@@ -285,11 +277,52 @@ export function createRegistry(deps: RegistryDeps) {
   }
 }
 
-interface WriteOptions {
+/** How often a write is drafted anew because another one came first. */
+const MAX_ROUNDS = 5;
+
+/** What one write changes. */
+interface Write {
+  readonly change: ServerChange;
   readonly policy?: PolicyChange | undefined;
   readonly orgIds?: readonly string[] | undefined;
-  readonly event?: AllowlistEvent | undefined;
+  readonly isRuntime?: boolean;
   readonly isReset?: boolean;
+}
+
+function policyWrite(allowed: AllowedTools): Write {
+  return { change: { tool_mode: toolModeOf(allowed) }, policy: { allowed } };
+}
+
+/** @throws GatewayError `not_found` for a tool that is neither known nor named; `invalid_request` with the field */
+function toolWrite(
+  { record, flags }: OpenServer,
+  tool: string,
+  { allowed, auto_execute, price_usd }: ToolPatch,
+): Write {
+  const own = flags.find((flag) => flag.tool === tool);
+  if (own === undefined) throw new GatewayError("not_found", "There is no such tool.");
+  const isAll = record.tool_mode === "all";
+  if (auto_execute === true && !(allowed ?? (isAll || own.allowed))) {
+    throw new GatewayError("invalid_request", "A tool that is blocked cannot run unasked.", { field: "auto_execute" });
+  }
+  const map = Object.fromEntries(flags.map((flag) => [flag.tool, isAll || flag.allowed]));
+  const others = flags.filter((flag) => flag.tool !== tool && (record.auto_all || flag.auto)).map((flag) => flag.tool);
+  const prices = new Map(
+    flags.flatMap((flag) => (flag.price_nano === null ? [] : [[flag.tool, flag.price_nano] as const])),
+  );
+  if (price_usd === null) prices.delete(tool);
+  else if (price_usd !== undefined) prices.set(tool, parsePrice(price_usd, "price_usd"));
+  return {
+    change: {
+      ...(allowed === undefined ? {} : { tool_mode: "list" as const }),
+      ...(auto_execute === undefined ? {} : { auto_all: false }),
+    },
+    policy: {
+      ...(allowed === undefined ? {} : { allowed: { ...map, [tool]: allowed } }),
+      ...(auto_execute === undefined ? {} : { auto: auto_execute ? [...others, tool] : others }),
+      ...(price_usd === undefined ? {} : { prices: Object.fromEntries(prices) }),
+    },
+  };
 }
 
 /** A change of one tool's policy; what is left out stays. */

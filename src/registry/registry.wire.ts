@@ -1,10 +1,18 @@
 import * as z from "zod";
-import { pageOf } from "../http/page.ts";
 import { ToolList } from "../http/tool-list.wire.ts";
 
 const ToolName = z.string().min(1).max(256);
 
-const AllowedToolsInput = z.union([z.null(), z.tuple([z.literal("*")]), z.record(ToolName, z.boolean())]);
+/** D1 takes two megabytes in one parameter. */
+const MAX_POLICY_LENGTH = 1_000_000;
+
+const AllowedToolsInput = z.union([
+  z.null(),
+  z.tuple([z.literal("*")]),
+  z
+    .record(ToolName, z.boolean())
+    .refine((flags) => JSON.stringify(flags).length <= MAX_POLICY_LENGTH, "must have at most a million characters"),
+]);
 
 const StdioInput = z.strictObject({
   command: z.string(),
@@ -113,7 +121,7 @@ export const ServerQuery = z.object({
 });
 export type ServerQuery = z.infer<typeof ServerQuery>;
 
-const AllowlistEvent = z.strictObject({
+export const AllowlistEventView = z.strictObject({
   event_id: z.string(),
   reason: z.enum(["mcp_server_registry_created", "mcp_server_registry_updated", "mcp_server_registry_deleted"]),
   resource_type: z.literal("mcp_server"),
@@ -123,17 +131,12 @@ const AllowlistEvent = z.strictObject({
   created_at: DateTime,
 });
 
-export const AllowlistView = z.strictObject({
-  entries: z.array(
-    z.strictObject({
-      host: z.string(),
-      port: z.int(),
-      protocol: z.literal("tcp"),
-      source: z.string(),
-      purpose: z.literal("mcp_runtime"),
-    }),
-  ),
-  events: pageOf(AllowlistEvent),
+export const AllowlistEntryView = z.strictObject({
+  host: z.string(),
+  port: z.int(),
+  protocol: z.literal("tcp"),
+  source: z.string(),
+  purpose: z.literal("mcp_runtime"),
 });
 
 export const AllowlistQuery = z.object({ page: z.string().optional(), page_size: z.string().optional() });

@@ -125,8 +125,8 @@ export function draftChange(before: Before, patch: ServerPatch, { refusalOf }: D
       ? { server_url: record.server_url, stdio_config: record.stdio_config }
       : endpointOf(
           connection_type,
-          patch.server_url ?? (record.server_url === "" ? null : record.server_url),
-          patch.stdio_config ?? record.stdio_config,
+          patch.server_url === undefined ? (record.server_url === "" ? null : record.server_url) : patch.server_url,
+          patch.stdio_config === undefined ? record.stdio_config : patch.stdio_config,
           refusalOf,
         );
   const isMoved = originOf(endpoint.server_url) !== originOf(record.server_url);
@@ -259,7 +259,8 @@ function hasSecret({ client_secret_sealed }: ServerRecord, { client_secret }: Se
   return client_secret === undefined ? client_secret_sealed !== null : client_secret !== null;
 }
 
-function originOf(url: string): string {
+/** The origin of an endpoint; `""` for none. */
+export function originOf(url: string): string {
   return url === "" ? "" : new URL(url).origin;
 }
 

@@ -62,6 +62,9 @@ export interface ServerRecord extends OAuthFields {
   readonly modified_by: string;
 }
 
+/** What the connector found out about a server; no write of an admin. */
+export type ServerSighting = Pick<ServerRecord, "state" | "last_failure">;
+
 /** The `config` of a server, open: `headers` and `api_key` have a meaning, other keys are kept (RG-29). */
 export interface ServerConfig {
   readonly headers?: Readonly<Record<string, string>>;
@@ -76,7 +79,8 @@ const RESERVED_NAMES = new Set(["gateway", "server-card"]);
 
 /** RG-8, RG-14: the slug of a server, trimmed. @throws GatewayError `invalid_request`, field `name` */
 export function parseServerName(name: string): string {
-  const trimmed = name.trim();
+  // A line break is no blank around a name: it is refused below.
+  const trimmed = name.replace(/^[ \t]+|[ \t]+$/g, "");
   const fail = (rule: string) => new GatewayError("invalid_request", `name ${rule}`, { field: "name" });
   if (trimmed === "") throw fail("must not be empty.");
   if (trimmed.length > 63) throw fail("must have at most 63 characters.");
@@ -98,6 +102,10 @@ export function parseDisplayName(text: string, field: string): string {
 
 /** RB-4: an id that the creator gives. */
 export function parseServerId(id: string): string {
+  if (/^\.{1,2}$/.test(id) || RESERVED_NAMES.has(id.toLowerCase())) {
+    // The first would vanish from a path; the others are what the gateway calls itself (PS-29).
+    throw new GatewayError("invalid_request", "server_id is reserved.", { field: "server_id" });
+  }
   if (/^[A-Za-z0-9._:-]{1,255}$/.test(id)) return id;
   const rule = "must have 1 to 255 letters, digits, dots, underscores, colons or hyphens";
   throw new GatewayError("invalid_request", `server_id ${rule}.`, { field: "server_id" });

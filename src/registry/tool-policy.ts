@@ -38,14 +38,15 @@ export function toolModeOf(allowed: AllowedTools): ToolMode {
 
 /** RB-12: null while nothing is configured; for the all-policy, the map of known tools. */
 export function allowedToolsOf(mode: ToolMode, flags: readonly ToolFlags[]): Record<string, boolean> | null {
-  const map = () => Object.fromEntries(flags.map(({ tool, allowed }) => [tool, mode === "all" || allowed]));
   switch (mode) {
     case "unset":
       return null;
     case "list":
-      return map();
-    case "all":
-      return flags.length === 0 ? null : map();
+      return Object.fromEntries(flags.map(({ tool, allowed }) => [tool, allowed]));
+    case "all": {
+      const known = flags.filter((flag) => flag.known).map(({ tool }) => [tool, true] as const);
+      return known.length === 0 ? null : Object.fromEntries(known);
+    }
   }
 }
 

@@ -58,6 +58,17 @@ describe("before the body", () => {
     expect(response.headers.get("Access-Control-Allow-Headers")).not.toContain("x-evil");
   });
 
+  it("lets the page of an allowed origin read answers and refusals", async () => {
+    const page = startGateway(upstream.network, { ALLOWED_ORIGINS: "https://page.example" });
+    for (const headers of [{}, { Authorization: `Bearer ${agent.key.value}`, "Content-Type": "application/json" }]) {
+      const body = '{"jsonrpc":"2.0","id":1,"method":"ping"}';
+      const init = { method: "POST", body, headers: { ...headers, Origin: "https://page.example" } };
+      const response = await page.fetch("/mcp", init);
+      expect(response.headers.get("Access-Control-Allow-Origin"), String(response.status)).toBe("https://page.example");
+      expect(response.headers.get("Access-Control-Expose-Headers")).toContain("Mcp-Session-Id");
+    }
+  });
+
   it("refuses a host name that is not loopback on a developer's machine", async () => {
     const local = startGateway(upstream.network, { ALLOW_INSECURE_UPSTREAMS: "true" });
     expect((await local.fetch("/mcp", { method: "POST" })).status).toBe(403);

@@ -1,0 +1,165 @@
+/** Who gets past the front of each operation, generated from the operations themselves (style.md section 11.4). */
+import { env } from "cloudflare:workers";
+import { describe, expect, it } from "vitest";
+import { createApp, operations } from "../../src/app.ts";
+import { createAgent } from "../support/agent.ts";
+import { createOrg, offline, refusal, stored } from "../support/api.ts";
+import { ADMIN, startGateway } from "../support/gateway.ts";
+
+const specs = operations.map(({ spec }) => spec);
+const guarded = specs.filter(({ needs }) => needs !== "anyone");
+
+/** Routes that are no operations of the JSON API: middleware, and the doors of agents. */
+const DOORS = ["/*", "/v1/*", "/mcp", "/mcp/:server", "/openapi.json", "/docs", "/docs/docs.css"];
+
+const concrete = (path: string) => path.replaceAll(/:\w+/g, "any");
+
+/** A body that knows whether anybody has begun to read it. */
+function watchedBody() {
+  let isRead = false;
+  const body = new ReadableStream<Uint8Array>(
+    {
+      pull(controller) {
+        isRead = true;
+        controller.enqueue(new TextEncoder().encode("{}"));
+        controller.close();
+      },
+    },
+    { highWaterMark: 0 },
+  );
+  return { body, isRead: () => isRead };
+}
+
+describe.each(guarded)("$method $path", ({ method, path, body: takesBody }) => {
+  const url = concrete(path);
+  const hasBody = takesBody !== undefined;
+
+  it("asks for a credential before it reads the body", async () => {
+    const gateway = startGateway(offline);
+    const { body, isRead } = watchedBody();
+    const headers = { "Content-Type": "application/json" };
+    const response = await gateway.fetch(url, { method, headers, ...(hasBody ? { body } : {}) });
+    expect(response.headers.get("WWW-Authenticate")).toBe("Bearer");
+    expect(await refusal(response)).toEqual({ status: 401, code: "unauthorized" });
+    expect(isRead()).toBe(false);
+  });
+
+  it("refuses credentials that are none, or not for this door", async () => {
+    const gateway = startGateway(offline);
+    const wrong: Record<string, string>[] = [
+      { Authorization: "Bearer nobody" },
+      { Authorization: "Bearer sk-pst-nobody" },
+      { Authorization: `Bearer ${env.ADMIN_KEY}x` },
+      { Authorization: `Bearer ${env.ADMIN_KEY.toUpperCase()}` },
+      { Authorization: `Basic ${env.ADMIN_KEY}` },
+      { Authorization: env.ADMIN_KEY },
+      { Authorization: "Bearer " },
+      { "x-api-key": env.ADMIN_KEY },
+    ];
+    for (const headers of wrong) {
+      const response = await gateway.fetch(url, { method, headers });
+      const challenge = response.headers.get("WWW-Authenticate");
+      const answer = await refusal(response);
+      expect({ headers, challenge, ...answer }).toEqual({
+        headers,
+        challenge: "Bearer",
+        status: 401,
+        code: "unauthorized",
+      });
+    }
+  });
+
+  it("is closed to virtual keys, in whichever header they come", async () => {
+    const gateway = startGateway(offline);
+    const { key } = await createAgent(gateway, []);
+    const before = await stored();
+    for (const headers of [
+      { Authorization: `Bearer ${key.value}` },
+      { "x-bf-vk": key.value },
+      { "x-api-key": key.value },
+    ]) {
+      const response = await gateway.fetch(url, { method, headers });
+      expect(await refusal(response)).toEqual({ status: 403, code: "forbidden" });
+    }
+    expect(await stored()).toEqual(before);
+  });
+
+  it("refuses two credentials that differ", async () => {
+    const gateway = startGateway(offline);
+    const { key } = await createAgent(gateway, []);
+    const response = await gateway.fetch(url, { method, headers: { ...ADMIN, "x-api-key": key.value } });
+    expect(await refusal(response)).toEqual({ status: 400, code: "ambiguous_credentials" });
+  });
+
+  it("refuses an org that does not exist", async () => {
+    const response = await startGateway(offline).fetch(url, { method, headers: { ...ADMIN, "X-Org-Id": "nowhere" } });
+    expect(await refusal(response)).toEqual({ status: 404, code: "not_found", field: "X-Org-Id" });
+  });
+
+  it("lets the admin past", async () => {
+    const gateway = startGateway(offline);
+    await createOrg("acme");
+    for (const headers of [ADMIN, { ...ADMIN, "X-Org-Id": "acme" }, { Authorization: `bearer ${env.ADMIN_KEY}` }]) {
+      const { status } = await gateway.fetch(url, { method, headers });
+      expect([200, 404, 415]).toContain(status);
+    }
+  });
+});
+
+describe.each([...Map.groupBy(specs, ({ path }) => path)])("%s", (path, group) => {
+  it("answers every other method with 405 and what it allows [PS-73]", async () => {
+    const allowed = group.map(({ method }) => method as string);
+    const known = allowed.includes("GET") ? [...allowed, "HEAD"] : allowed;
+    for (const method of ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]) {
+      if (known.includes(method)) continue;
+      const response = await startGateway(offline).fetch(concrete(path), { method, headers: ADMIN });
+      expect(response.headers.get("Allow")?.split(", ").toSorted()).toEqual(allowed.toSorted());
+      expect(response.status).toBe(405);
+      if (method !== "HEAD") expect(await refusal(response)).toEqual({ status: 405, code: "method_not_allowed" });
+    }
+  });
+});
+
+describe("GET /v1/health", () => {
+  it("answers anybody, whatever credential comes along", async () => {
+    for (const headers of [{}, { Authorization: "Bearer nobody" }, ADMIN]) {
+      const response = await startGateway(offline).fetch("/v1/health", { headers });
+      expect(response.status).toBe(200);
+      expect(await response.json()).toEqual({ status: "ok" });
+    }
+  });
+});
+
+describe("ADMIN_KEY", () => {
+  it.each(["/mcp", "/mcp/docs"])("opens no agent door: %s", async (path) => {
+    for (const method of ["POST", "GET", "DELETE"]) {
+      const response = await startGateway(offline).fetch(path, { method, headers: ADMIN });
+      expect(response.status).toBe(401);
+      expect(response.headers.get("WWW-Authenticate")).toMatch(/^Bearer/);
+    }
+  });
+
+  it("opens nothing where none is configured, not even to an empty one", async () => {
+    const gateway = startGateway(offline, { ADMIN_KEY: "" });
+    for (const headers of [{ Authorization: "Bearer " }, { Authorization: "Bearer" }, ADMIN]) {
+      expect((await gateway.fetch("/v1/servers", { headers })).status).toBe(401);
+    }
+  });
+});
+
+describe("the app", () => {
+  it("has no route but its operations and the doors", () => {
+    const routes = createApp().routes;
+    const routed = routes.filter(({ method }) => method !== "ALL").map(({ method, path }) => `${method} ${path}`);
+    const documents = ["GET /openapi.json", "GET /docs", "GET /docs/docs.css"];
+    const known = [...documents, ...specs.map(({ method, path }) => `${method} ${path}`)];
+    expect(routed.toSorted()).toEqual(known.toSorted());
+    const others = new Set(routes.filter(({ method }) => method === "ALL").map(({ path }) => path));
+    expect([...others].toSorted()).toEqual([...new Set([...DOORS, ...specs.map(({ path }) => path)])].toSorted());
+  });
+
+  it("lets nobody in without asking, but at the health check", () => {
+    const open = specs.filter(({ needs }) => needs === "anyone").map(({ method, path }) => `${method} ${path}`);
+    expect(open).toEqual(["GET /v1/health"]);
+  });
+});

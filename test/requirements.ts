@@ -1,0 +1,74 @@
+/**
+ * Every requirement by its id, and which of them no test proves yet (style.md section 11.5). A test proves a
+ * requirement by naming it in its title: `[RG-14]`, or `[RG-14, T-27]`.
+ */
+
+/** Numbers within families: `"1-12 20"`. */
+export type Ranges = Readonly<Record<string, string>>;
+
+/** The ids of `requirements.md` (RB to T) and `protocol.md` (P, R); void ones are left out. */
+export const REQUIREMENTS: Ranges = {
+  RB: "1-42",
+  BF: "1-65",
+  OT: "1-29",
+  CN: "1-31",
+  RG: "1-30",
+  PS: "1-12 20-26 28-35 40-43 50-65 70-76",
+  T: "1-51",
+  P: "1-76",
+  R: "1-31",
+};
+
+/** The ids that no test cites, by what will bring them. `node test/requirements.update.ts` takes the cited ones out. */
+export const OPEN: Readonly<Record<string, Ranges>> = {
+  "issue 3: registry and catalog": {
+    RB: "2 6 15-16 26 38-42",
+    BF: "1-3 5 8-13 18 30-31 34-42 44-45",
+    RG: "6 9-10 15 27-30",
+    PS: "26 28-29 60-61 64-65 71",
+    T: "5 21 29 36 50",
+  },
+  "issue 4: identity, access and sign-in": {
+    BF: "6-7 29 33 50-52 59 63",
+    OT: "2-5 18-21",
+    PS: "1-6 8-11",
+    T: "13-15 22 31 33-34 45",
+  },
+  "issue 5: credentials": {
+    RB: "3 7-8 17-21 27-30 34-37",
+    BF: "15-17 23-28 46-49 60",
+    CN: "1-12 15-31",
+    PS: "30-31 51-52 54-59",
+    T: "2 4 6-11 18-20 25 37 42-43",
+  },
+  "issue 6: protocol": {
+    PS: "32-33",
+    T: "40-41 44",
+    P: "1-2 5 9 12-21 23 27-28 30-33 37-40 42 45-46 49-66 68-69 71 73-74 76",
+    R: "1-12 14-17 19-21 23 25 27 30-31",
+  },
+  "issue 7: instructions, runs and the call log": {
+    RB: "23",
+    BF: "53-58 62",
+    OT: "1 6-17 22-29",
+    PS: "40-43",
+    T: "17 27 46 48",
+  },
+};
+
+/** The ids that ranges stand for. */
+export function idsOf(ranges: Ranges): string[] {
+  return Object.entries(ranges).flatMap(([family, numbers]) =>
+    numbers.split(" ").flatMap((range) => {
+      const [first = Number.NaN, last = first] = range.split("-").map(Number);
+      return Array.from({ length: last - first + 1 }, (_, at) => `${family}-${first + at}`);
+    }),
+  );
+}
+
+const CITATION = /\[((?:[A-Z]{1,2}-\d+)(?:, [A-Z]{1,2}-\d+)*)\]/g;
+
+/** The ids that the text of a test file cites. */
+export function citedIn(source: string): string[] {
+  return Array.from(source.matchAll(CITATION), ([, ids = ""]) => ids.split(", ")).flat();
+}
