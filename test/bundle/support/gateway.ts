@@ -10,24 +10,24 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import { unstable_getMiniflareWorkerOptions, unstable_readConfig, unstable_splitSqlQuery } from "wrangler";
+import type { Running } from "./running.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..", "..");
 const WRANGLER_TOML = join(ROOT, "wrangler.toml");
 const BUILD_MS = 30_000;
 
-export interface Gateway {
+export interface Gateway extends Running {
   /** Without a trailing slash. */
   readonly url: string;
   /** A request of the platform admin; a body is sent as JSON. */
   admin(method: string, path: string, body?: unknown): Promise<Response>;
-  /** What the Worker and the runtime have logged so far, a line each. */
-  logs(): readonly string[];
-  /** Ends workerd and deletes what it stored. */
-  stop(): Promise<void>;
 }
 
 /** @param vars On top of the secrets and of `ALLOW_INSECURE_UPSTREAMS`; nothing is read from `.dev.vars`. */
 export async function startGateway(vars: Readonly<Record<string, string>> = {}): Promise<Gateway> {
+  // Here and in the build, wrangler writes no logs of its own and asks nobody for news of itself.
+  const quiet = { WRANGLER_WRITE_LOGS: "false", WRANGLER_SEND_METRICS: "false", WRANGLER_HIDE_BANNER: "true" };
+  Object.assign(process.env, quiet);
   const adminKey = `adm-${crypto.randomUUID()}`;
   const bindings = {
     ADMIN_KEY: adminKey,
@@ -36,62 +36,69 @@ export async function startGateway(vars: Readonly<Record<string, string>> = {}):
     ...vars,
   };
   const lines: string[] = [];
-  // The bundle needs no rules for its modules; and what is said here of `bindings` may come from `.dev.vars`.
-  const {
-    modulesRules: _,
-    bindings: _own,
-    ...workerOptions
-  } = unstable_getMiniflareWorkerOptions(WRANGLER_TOML).workerOptions;
-  const miniflare = new Miniflare(
-    convertV4MiniflareOptions({
-      ...workerOptions,
-      bindings,
-      modules: [{ type: "ESModule", path: "index.js", contents: await buildWorker() }],
-      host: "127.0.0.1",
-      port: 0,
-      cf: false,
-      handleStructuredLogs: ({ level, message }) => lines.push(`${level} ${message}`),
-    }),
-  );
+  const folder = await mkdtemp(join(tmpdir(), "postern-gateway-"));
+  let miniflare: Miniflare | undefined;
+  const stop = async () => {
+    await miniflare?.dispose();
+    await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+  };
   try {
+    const script = await buildWorker(folder);
+    miniflare = startWorker(folder, script, bindings, (line) => lines.push(line));
     const { origin } = await miniflare.ready;
     await migrate(miniflare);
+    const headers = { Authorization: `Bearer ${adminKey}`, "Content-Type": "application/json" };
     return {
       url: origin,
       admin: (method, path, body) =>
-        fetch(`${origin}${path}`, {
-          method,
-          headers: { Authorization: `Bearer ${adminKey}`, "Content-Type": "application/json" },
-          ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-        }),
+        fetch(`${origin}${path}`, { method, headers, ...(body !== undefined && { body: JSON.stringify(body) }) }),
       logs: () => [...lines],
-      stop: () => miniflare.dispose(),
+      stop,
     };
   } catch (error) {
-    await miniflare.dispose();
+    await stop();
     throw new Error(`The gateway did not start.\n${lines.join("\n")}`, { cause: error });
   }
 }
 
-/** The text of the bundle. */
-async function buildWorker(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), "postern-bundle-"));
+/** Starts workerd with what it stores in a folder: Miniflare takes the system's, and does not wait for its clearing. */
+function startWorker(
+  folder: string,
+  script: string,
+  bindings: Record<string, string>,
+  onLine: (line: string) => void,
+): Miniflare {
+  const {
+    // The bundle is one module; and the bindings that are read here may come from `.dev.vars`.
+    modulesRules: _rules,
+    bindings: _bindings,
+    ...workerOptions
+  } = unstable_getMiniflareWorkerOptions(WRANGLER_TOML).workerOptions;
+  const before = tmpdir();
+  process.env["TMPDIR"] = folder;
   try {
-    const wrangler = join(ROOT, "node_modules", "wrangler", "bin", "wrangler.js");
-    await promisify(execFile)(process.execPath, [wrangler, "deploy", "--dry-run", "--outdir", folder], {
-      cwd: ROOT,
-      timeout: BUILD_MS,
-      env: {
-        ...process.env,
-        WRANGLER_SEND_METRICS: "false",
-        WRANGLER_WRITE_LOGS: "false",
-        WRANGLER_HIDE_BANNER: "true",
-      },
-    });
-    return await readFile(join(folder, "index.js"), "utf8");
+    return new Miniflare(
+      convertV4MiniflareOptions({
+        ...workerOptions,
+        bindings,
+        modules: [{ type: "ESModule", path: "index.js", contents: script }],
+        host: "127.0.0.1",
+        port: 0,
+        cf: false,
+        handleStructuredLogs: ({ level, message }) => onLine(`${level} ${message}`),
+      }),
+    );
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    process.env["TMPDIR"] = before;
   }
+}
+
+/** The text of the bundle. */
+async function buildWorker(folder: string): Promise<string> {
+  const wrangler = join(ROOT, "node_modules", "wrangler", "bin", "wrangler.js");
+  const options = { cwd: ROOT, timeout: BUILD_MS };
+  await promisify(execFile)(process.execPath, [wrangler, "deploy", "--dry-run", "--outdir", folder], options);
+  return readFile(join(folder, "index.js"), "utf8");
 }
 
 async function migrate(miniflare: Miniflare): Promise<void> {

@@ -30,3 +30,8 @@ export function running<T extends Running>(name: string, start: () => Promise<T>
     return started;
   };
 }
+
+/** Rows for `describe.each` and `it.each` whose titles show the label, whole and without quotes, as `%s`. */
+export function labelled<T extends { readonly label: string }>(rows: readonly T[]): [string, T][] {
+  return rows.map((row) => [row.label, row]);
+}

@@ -1,0 +1,127 @@
+/** The SDK clients of the matrix, behind one face. */
+import { type ClientOptions, Client as ClientV2, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
+import { Client as ClientV1 } from "@modelcontextprotocol/sdk/client/index.js";
+import { StreamableHTTPClientTransport as TransportV1 } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
+
+/** What a call gives, without what only one era knows. */
+export interface ToolResult {
+  readonly content: unknown;
+  readonly structuredContent?: unknown;
+  readonly isError?: unknown;
+}
+
+export interface Connection {
+  /** Null for clients without a session. */
+  readonly sessionId: string | null;
+  /** The era that the client has settled on. */
+  readonly era: "legacy" | "modern";
+  toolNames(): Promise<string[]>;
+  /** @throws Error with a `code` for a JSON-RPC error. */
+  call(name: string, args: Record<string, unknown>, onProgress?: (progress: Progress) => void): Promise<ToolResult>;
+  /** Ends the session, where there is one. */
+  terminate(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface Progress {
+  readonly progress: number;
+  readonly total?: number | undefined;
+}
+
+export interface ConnectOptions {
+  /** A virtual key. */
+  readonly key?: string;
+  /** Sees each message on its way out. */
+  readonly onSent?: (message: string) => void;
+}
+
+export interface ClientKind {
+  readonly label: string;
+  /** Of its requests to a server that speaks both. */
+  readonly era: "legacy" | "modern";
+  connect(url: string, options?: ConnectOptions): Promise<Connection>;
+}
+
+/** Connects, asks, and closes whatever the answer is. */
+export async function withClient<T>(
+  client: ClientKind,
+  url: string,
+  options: ConnectOptions,
+  ask: (connection: Connection) => Promise<T>,
+): Promise<T> {
+  const connection = await client.connect(url, options);
+  return ask(connection).finally(() => connection.close());
+}
+
+const ME = { name: "bundle-test", version: "1.0.0" };
+const TIMEOUT = { timeout: 20_000 };
+
+export const v1Client: ClientKind = {
+  label: "a v1 client",
+  era: "legacy",
+  async connect(url, options = {}) {
+    const transport = new TransportV1(new URL(url), transportOptions(options));
+    const client = new ClientV1(ME);
+    await client.connect(transport);
+    return {
+      sessionId: transport.sessionId ?? null,
+      era: "legacy",
+      toolNames: async () => (await client.listTools()).tools.map(({ name }) => name),
+      call: async (name, args, onprogress) =>
+        resultOf(
+          await client.callTool({ name, arguments: args }, undefined, {
+            ...TIMEOUT,
+            ...(onprogress && { onprogress }),
+          }),
+        ),
+      terminate: () => transport.terminateSession(),
+      close: () => client.close(),
+    };
+  },
+};
+
+function v2Client(label: string, era: "legacy" | "modern", clientOptions: ClientOptions): ClientKind {
+  return {
+    label,
+    era,
+    async connect(url, options = {}) {
+      const transport = new StreamableHTTPClientTransport(new URL(url), transportOptions(options));
+      const client = new ClientV2(ME, clientOptions);
+      await client.connect(transport);
+      return {
+        sessionId: transport.sessionId ?? null,
+        era: client.getProtocolEra() ?? "legacy",
+        toolNames: async () => (await client.listTools()).tools.map(({ name }) => name),
+        call: async (name, args, onprogress) =>
+          resultOf(await client.callTool({ name, arguments: args }, { ...TIMEOUT, ...(onprogress && { onprogress }) })),
+        terminate: () => transport.terminateSession(),
+        close: () => client.close(),
+      };
+    },
+  };
+}
+
+export const v2Legacy = v2Client("a v2 client in legacy mode", "legacy", {});
+export const v2Auto = v2Client("a v2 client in auto mode", "modern", { versionNegotiation: { mode: "auto" } });
+export const v2Pinned = v2Client("a v2 client pinned to modern", "modern", {
+  versionNegotiation: { mode: { pin: "2026-07-28" } },
+});
+
+export const SDK_CLIENTS = [v1Client, v2Legacy, v2Auto, v2Pinned];
+
+function transportOptions({ key, onSent }: ConnectOptions) {
+  const headers = key === undefined ? {} : { Authorization: `Bearer ${key}` };
+  const watched = (url: string | URL, init?: RequestInit) => {
+    if (typeof init?.body === "string") onSent?.(init.body);
+    return fetch(url, init);
+  };
+  return { requestInit: { headers }, fetch: watched };
+}
+
+function resultOf({ content, structuredContent, isError }: Record<string, unknown>): ToolResult {
+  return {
+    content,
+    ...(structuredContent === undefined ? {} : { structuredContent }),
+    ...(isError === undefined ? {} : { isError }),
+  };
+}

@@ -1,0 +1,74 @@
+/** The servers of the matrix, with a call that each can answer and one that fails. */
+import { type ClientKind, v2Auto, v2Legacy, withClient } from "./clients.ts";
+import { startModernServer } from "./modern-server.ts";
+import type { Running } from "./running.ts";
+import { type ServerProcess, startEverything, startMemory } from "./server-process.ts";
+
+interface ToolArgs {
+  readonly tool: string;
+  readonly args: Record<string, unknown>;
+}
+
+export interface Upstream {
+  readonly label: string;
+  /** Under which it is registered. */
+  readonly name: string;
+  readonly eras: readonly ("legacy" | "modern")[];
+  /** Its answer is the same each time. */
+  readonly good: ToolArgs;
+  /** The server answers with a result that says `isError`. */
+  readonly failing: ToolArgs;
+  start(): Promise<Running & { readonly url: string }>;
+}
+
+export const UPSTREAMS: readonly Upstream[] = [
+  {
+    label: "server-everything, a legacy server",
+    name: "every-thing",
+    eras: ["legacy"],
+    good: { tool: "get-sum", args: { a: 2, b: 40 } },
+    failing: { tool: "get-structured-content", args: { location: "Atlantis" } },
+    start: () => startEverything(),
+  },
+  {
+    label: "server-memory behind mcp-proxy, a server of both eras",
+    name: "memory",
+    eras: ["legacy", "modern"],
+    good: { tool: "search_nodes", args: { query: "Ada" } },
+    failing: { tool: "add_observations", args: { observations: [{ entityName: "nobody", contents: ["absent"] }] } },
+    start: startMemoryWithAda,
+  },
+  {
+    label: "a server of the v2 SDK, modern only",
+    name: "Ledger2",
+    eras: ["modern"],
+    good: { tool: "add", args: { a: 2, b: 40 } },
+    failing: { tool: "overdraw", args: { amount: 12 } },
+    start: () => startModernServer(),
+  },
+];
+
+/** The client to ask a server directly: the same one, where the two share an era. */
+export function directClient(client: ClientKind, { eras }: Upstream): ClientKind {
+  return client === v2Auto || eras.includes(client.era) ? client : v2Auto;
+}
+
+async function startMemoryWithAda(): Promise<ServerProcess> {
+  const server = await startMemory();
+  const entity = { name: "Ada", entityType: "person", observations: ["writes programs"] };
+  try {
+    await withClient(v2Legacy, server.url, {}, (direct) => direct.call("create_entities", { entities: [entity] }));
+    return server;
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+}
+
+/** The doors to a server, and what each puts before the names of its tools. */
+export function doorsOf(name: string): { readonly path: string; readonly prefix: string }[] {
+  return [
+    { path: "/mcp", prefix: `${name}__` },
+    { path: `/mcp/${name}`, prefix: "" },
+  ];
+}
