@@ -1,0 +1,61 @@
+/** The two helper processes that are Node: the upstream server and the load generator. */
+import { type ChildProcess, execFileSync, fork } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import type { Cleanup } from "./cleanup.ts";
+import type { Measurement, Outcome, Sample } from "./load.ts";
+import type { Era } from "./wire.ts";
+
+/** A process under measurement. */
+export interface Running {
+  readonly pid: number;
+  readonly port: number;
+  stop(): Promise<void>;
+}
+
+export type Measure = (measurement: Measurement) => Promise<Sample>;
+
+export async function startUpstream(cleanup: Cleanup, era: Era): Promise<Running> {
+  const { child, stop } = start(cleanup, "upstream.ts", [era]);
+  const [{ port }] = await message<{ port: number }>(child);
+  return { pid: pidOf(child), port, stop };
+}
+
+/** @returns What makes one measurement after the other; it lives until the benchmark ends. */
+export function startLoad(cleanup: Cleanup): Measure {
+  const { child } = start(cleanup, "load.ts", []);
+  return async (measurement) => {
+    child.send(measurement);
+    const [outcome] = await message<Outcome>(child);
+    if ("error" in outcome) throw new Error(outcome.error);
+    return outcome.sample;
+  };
+}
+
+/** Megabytes of memory that a process holds at this moment. */
+export function residentMegabytes(pid: number): number {
+  return Number(execFileSync("ps", ["-o", "rss=", "-p", String(pid)], { encoding: "utf8" })) / 1_024;
+}
+
+export function pidOf({ pid, spawnfile }: ChildProcess): number {
+  if (pid === undefined) throw new Error(`${spawnfile} did not start`);
+  return pid;
+}
+
+function start(cleanup: Cleanup, file: string, args: string[]) {
+  const child = fork(join(import.meta.dirname, file), args);
+  return { child, stop: cleanup.adopt(child) };
+}
+
+async function message<T>(child: ChildProcess): Promise<[T]> {
+  const gone = new AbortController();
+  const onExit = () => gone.abort();
+  child.once("exit", onExit);
+  try {
+    return (await once(child, "message", { signal: gone.signal })) as [T];
+  } catch {
+    throw new Error(`${child.spawnargs.slice(1).join(" ")} ended`);
+  } finally {
+    child.off("exit", onExit);
+  }
+}
