@@ -18,6 +18,7 @@ export const DEADLINE_CAP_MS = 600_000;
 /** @param left Fires when the one who asked has left. */
 export function startDeadline(ms: number, left?: AbortSignal): Deadline {
   const controller = new AbortController();
+  const capAt = Date.now() + DEADLINE_CAP_MS;
   let over = false;
   const expire = () => {
     over = true;
@@ -25,7 +26,6 @@ export function startDeadline(ms: number, left?: AbortSignal): Deadline {
   };
   const abort = () => controller.abort();
   let timer = setTimeout(expire, ms);
-  const cap = setTimeout(expire, DEADLINE_CAP_MS);
   if (left?.aborted) abort();
   left?.addEventListener("abort", abort);
   return {
@@ -33,12 +33,11 @@ export function startDeadline(ms: number, left?: AbortSignal): Deadline {
     isOver: () => over,
     restart() {
       clearTimeout(timer);
-      if (!over) timer = setTimeout(expire, ms);
+      if (!over) timer = setTimeout(expire, Math.min(ms, capAt - Date.now()));
     },
     abort,
     clear() {
       clearTimeout(timer);
-      clearTimeout(cap);
       left?.removeEventListener("abort", abort);
     },
   };

@@ -6,10 +6,10 @@ import { GatewayError } from "../failure/gateway-error.ts";
 import { kindOfHost } from "./address.ts";
 
 /** The network itself; tests put a fake here. */
-export type Network = (request: Request) => Promise<Response>;
+export type Network = (url: string, init: RequestInit) => Promise<Response>;
 
 /** The runtime's own `fetch`, called as a function: as a method of something it throws "Illegal invocation". */
-export const realNetwork: Network = (request) => fetch(request);
+export const realNetwork: Network = (url, init) => fetch(url, init);
 
 /** A request that leaves. The body is a text, so that a followed redirect can send it again. */
 export interface Outgoing {
@@ -38,7 +38,7 @@ export function guardedFetch({ network, allowInsecure }: { network: Network; all
     for (let redirects = 0; ; redirects++) {
       const reason = refusalOf(url, { origin, allowInsecure });
       if (reason !== null) throw new GatewayError("upstream_failed", reason);
-      const response = await network(new Request(url, { ...init, redirect: "manual" }));
+      const response = await network(url, { ...init, redirect: "manual" });
       const location = REDIRECTS.has(response.status) ? response.headers.get("Location") : null;
       if (location === null) return response;
       await response.body?.cancel();

@@ -3,10 +3,13 @@ import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test"
 import { env } from "cloudflare:workers";
 import { vi } from "vitest";
 import { createApp } from "../../src/app.ts";
-import type { Network } from "../../src/platform/guarded-fetch.ts";
+
 import { expectDocumented } from "./documented.ts";
 
 export const ADMIN = { Authorization: `Bearer ${env.ADMIN_KEY}` };
+
+/** What answers every request that leaves. */
+export type FakeNetwork = (request: Request) => Promise<Response>;
 
 export interface TestGateway {
   /** Sends a request and waits for what it leaves behind (`waitUntil`), unless the answer is a stream. */
@@ -21,7 +24,7 @@ export interface TestGateway {
  * @param network What answers every request that leaves, from the Worker and from its objects.
  * @param vars Bindings that differ from the defaults.
  */
-export function startGateway(network: Network, vars: Record<string, unknown> = {}): TestGateway {
+export function startGateway(network: FakeNetwork, vars: Record<string, unknown> = {}): TestGateway {
   const app = createApp();
   // Objects share the isolate, so one fake serves both them and the app.
   vi.spyOn(globalThis, "fetch").mockImplementation((input, init) => {

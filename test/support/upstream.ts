@@ -1,5 +1,5 @@
 /** An MCP server that a test scripts down to the byte, reachable through the network of `startGateway`. */
-import type { Network } from "../../src/platform/guarded-fetch.ts";
+import type { FakeNetwork } from "./gateway.ts";
 
 /** A request as the server got it. */
 export interface Seen {
@@ -21,7 +21,7 @@ export interface Script {
 }
 
 export interface ScriptedServer {
-  readonly network: Network;
+  readonly network: FakeNetwork;
   /** Every request it has got, in order. */
   readonly seen: Seen[];
   /** The `tools/call` requests among them. */
