@@ -1,10 +1,11 @@
 import * as z from "zod";
 import { operation } from "../http/operation.ts";
 import { pageOf } from "../http/page.ts";
+import { PageQuery } from "../http/page.wire.ts";
 import { isoTime } from "../platform/clock.ts";
 import { maskedValue } from "./virtual-key.ts";
 import type { AssignedKey } from "./virtual-keys.ts";
-import { VirtualKeyInput, VirtualKeyPatch, VirtualKeyQuery, VirtualKeyView } from "./virtual-keys.wire.ts";
+import { VirtualKeyInput, VirtualKeyPatch, VirtualKeyView } from "./virtual-keys.wire.ts";
 
 export const virtualKeyOperations = [
   operation(
@@ -13,7 +14,7 @@ export const virtualKeyOperations = [
       path: "/v1/virtual-keys",
       needs: "platform_admin",
       summary: "List the virtual keys of the org",
-      query: VirtualKeyQuery,
+      query: PageQuery,
       status: 200,
       answer: pageOf(VirtualKeyView),
     },

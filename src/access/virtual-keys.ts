@@ -1,6 +1,7 @@
 /** The use cases of virtual keys: the keys that agents present to the gateway. */
 import { GatewayError } from "../failure/gateway-error.ts";
 import { type Page, parsePage } from "../http/page.ts";
+import type { PageQuery } from "../http/page.wire.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { NewId } from "../platform/ids.ts";
 import { parseDisplayName } from "../registry/server-record.ts";
@@ -40,7 +41,7 @@ export function createVirtualKeys({ store, onWritten, clock, newId }: VirtualKey
   return {
     get,
 
-    async list(orgId: string, query: { page?: string | undefined; page_size?: string | undefined }) {
+    async list(orgId: string, query: PageQuery) {
       const page = parsePage(query);
       const { rows, total } = await store.list(orgId, page);
       const result: Page<AssignedKey> = {

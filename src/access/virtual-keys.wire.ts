@@ -33,5 +33,3 @@ export const VirtualKeyView = z.strictObject({
 });
 export type VirtualKeyView = z.infer<typeof VirtualKeyView>;
 VirtualKeyView.register(z.globalRegistry, { id: "VirtualKey" });
-
-export const VirtualKeyQuery = z.object({ page: z.string().optional(), page_size: z.string().optional() });

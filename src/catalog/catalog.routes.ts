@@ -1,7 +1,8 @@
 import { operation } from "../http/operation.ts";
 import { pageOf } from "../http/page.ts";
+import { PageQuery } from "../http/page.wire.ts";
 import { isoTime } from "../platform/clock.ts";
-import { ChangeQuery, ChangeView, Decided, DiscoveryReport, ToolPatch, ToolQuery, ToolView } from "./catalog.wire.ts";
+import { ChangeQuery, ChangeView, Decided, DiscoveryReport, ToolPatch, ToolView } from "./catalog.wire.ts";
 import { diffDefinitions } from "./definition-diff.ts";
 import type { ToolChange } from "./tool-change.ts";
 
@@ -15,7 +16,7 @@ export const catalogOperations = [
       path: "/v1/servers/:server_id/tools",
       needs: "platform_admin",
       summary: "List the tools of a server with their policy",
-      query: ToolQuery,
+      query: PageQuery,
       status: 200,
       answer: pageOf(ToolView),
     },

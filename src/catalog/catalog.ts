@@ -1,6 +1,7 @@
 /** The use cases of the catalog: what servers offer, and the snapshot that requests are decided from. */
 import { GatewayError } from "../failure/gateway-error.ts";
 import { type Page, parsePage } from "../http/page.ts";
+import type { PageQuery } from "../http/page.wire.ts";
 import type { Clock } from "../platform/clock.ts";
 import { log } from "../platform/log.ts";
 import type { TrustedMap } from "../platform/trusted.ts";
@@ -25,11 +26,6 @@ export interface CatalogDeps {
 
 interface ChangeQuery extends PageQuery {
   readonly state?: ChangeState | undefined;
-}
-
-interface PageQuery {
-  readonly page?: string | undefined;
-  readonly page_size?: string | undefined;
 }
 
 /** Keeps work alive after the answer. */

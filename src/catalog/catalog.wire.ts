@@ -20,8 +20,6 @@ export const ToolView = z.strictObject({
 });
 export type ToolView = z.infer<typeof ToolView>;
 
-export const ToolQuery = z.object({ page: z.string().optional(), page_size: z.string().optional() });
-
 /** What a discovery on demand answers (PS-24). */
 export const DiscoveryReport = z.strictObject({
   known: z.int(),

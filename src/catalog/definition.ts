@@ -2,6 +2,7 @@
 import { canonicalJson } from "../platform/canonical-json.ts";
 import { sha256Hex } from "../platform/hash.ts";
 import { applyEdits, depthOf, editMembers, memberOf } from "../platform/json-text.ts";
+import { isObject } from "../platform/json-value.ts";
 
 /** A tool of a server's list. */
 export interface DiscoveredTool {
@@ -113,8 +114,4 @@ export function shownDefinition(definition: string, { name, auto_execute, object
   const isForeign =
     objectsOnly && outputSchema !== undefined && !(isObject(outputSchema) && outputSchema["type"] === "object");
   return applyEdits(definition, editMembers(definition, 0, put, isForeign ? ["outputSchema"] : []));
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

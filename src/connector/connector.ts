@@ -5,7 +5,12 @@ import type { FailureCode } from "../failure/gateway-error.ts";
 import { type Clock, isoTime } from "../platform/clock.ts";
 import type { Send } from "../platform/guarded-fetch.ts";
 import type { NewId } from "../platform/ids.ts";
-import { DEFAULT_TIMEOUT_MS, type ServerRecord, type ServerSighting } from "../registry/server-record.ts";
+import {
+  DEFAULT_TIMEOUT_MS,
+  type ServerRecord,
+  type ServerSighting,
+  WAITING_FOR_BRIDGE,
+} from "../registry/server-record.ts";
 import type { Target } from "./exchange.ts";
 import { type ConnectFailure, closeSession, probe } from "./handshake.ts";
 import { checkHealth } from "./health.ts";
@@ -34,6 +39,20 @@ export type Discovered =
   | { readonly ok: true; readonly report: DiscoveryReport }
   | { readonly ok: false; readonly code: FailureCode; readonly message: string };
 
+/** Why there is nothing to connect to; null when there is. */
+function refusalOf({ enabled, connection_type, status }: ServerRecord): string | null {
+  if (!enabled) return "The server is disabled.";
+  if (connection_type === "stdio") return `The server is ${WAITING_FOR_BRIDGE}.`;
+  return status === "active" ? null : "The server's registration is not complete.";
+}
+
+/** A server that an admin has pinned to the transport of 2024-11-05 is not tried with another one. */
+const SSE_UNSPOKEN: ConnectFailure = {
+  stage: "connect",
+  message: "The gateway does not speak HTTP+SSE; give the server's Streamable HTTP endpoint.",
+  isTimeout: false,
+};
+
 /** How often a discovery starts over because an admin changed the server under it. */
 const MAX_ROUNDS = 3;
 
@@ -55,7 +74,9 @@ export function createConnector({ registry, catalog, targetOf, send, clock, newI
       for (let round = 0; round < MAX_ROUNDS; round++) {
         const record = await registry.get(serverId);
         if (record === null) return { ok: false, code: "not_found", message: "There is no such server." };
-        if (!record.enabled) return { ok: false, code: "invalid_request", message: "The server is disabled." };
+        const refusal = refusalOf(record);
+        if (refusal !== null) return { ok: false, code: "invalid_request", message: refusal };
+        if (record.connection_type === "sse") return failed(record, SSE_UNSPOKEN);
         const target = await targetOf(record);
         const line = { send, target, timeoutMs: record.timeout_ms ?? DEFAULT_TIMEOUT_MS };
         const probed = await probe(line);

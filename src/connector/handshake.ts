@@ -1,5 +1,6 @@
 /** Finding out what a server speaks, and opening and closing sessions with a legacy one (protocol.md 3.5.1, 4.1). */
 import type { Send } from "../platform/guarded-fetch.ts";
+import { isObject } from "../platform/json-value.ts";
 import { POSTERN } from "../platform/version.ts";
 import {
   type Asked,
@@ -135,8 +136,7 @@ function serverInfoOf(holder: Readonly<Record<string, unknown>> | undefined): st
 }
 
 function objectOf(value: unknown): Readonly<Record<string, unknown>> | undefined {
-  const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
-  return isObject ? (value as Record<string, unknown>) : undefined;
+  return isObject(value) ? value : undefined;
 }
 
 function listOf(value: unknown): string[] {

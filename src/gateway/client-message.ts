@@ -2,6 +2,7 @@
 import type { RpcError } from "../failure/json-rpc.ts";
 import { MAX_DEPTH } from "../http/body.ts";
 import { depthOf, type Member, membersOf, repeatedKey } from "../platform/json-text.ts";
+import { isObject } from "../platform/json-value.ts";
 
 /** A request or notification of a client, as text and as value. */
 export interface ClientMessage {
@@ -92,10 +93,6 @@ function readBatch(elements: readonly unknown[]): Shape {
 
 function isId(id: unknown): boolean {
   return typeof id === "string" || (typeof id === "number" && Number.isInteger(id));
-}
-
-export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function refuse(code: number, message: string, id: string | null): Shape {

@@ -1,4 +1,5 @@
 import * as z from "zod";
+import type { PageQuery } from "./page.wire.ts";
 
 /** The part of a list that was asked for, as applied (RG-3). */
 export interface PageRequest {
@@ -11,7 +12,7 @@ const DEFAULT_PAGE_SIZE = 25;
 const MAX_PAGE_SIZE = 200;
 
 /** RG-3: unreadable numbers count as absent, others are clamped; a list never refuses its paging. */
-export function parsePage(query: { page?: string | undefined; page_size?: string | undefined }): PageRequest {
+export function parsePage(query: PageQuery): PageRequest {
   return {
     page: Math.max(0, integerOf(query.page) ?? 0),
     page_size: Math.min(MAX_PAGE_SIZE, Math.max(1, integerOf(query.page_size) ?? DEFAULT_PAGE_SIZE)),

@@ -1,9 +1,10 @@
 import * as z from "zod";
 import { operation } from "../http/operation.ts";
 import { pageOf } from "../http/page.ts";
+import { PageQuery } from "../http/page.wire.ts";
 import { isoTime } from "../platform/clock.ts";
 import type { OrgContext } from "./org-contexts.store.ts";
-import { ContextInput, ContextQuery, ContextView } from "./org-contexts.wire.ts";
+import { ContextInput, ContextView } from "./org-contexts.wire.ts";
 
 const Deleted = z.strictObject({ deleted: z.literal(true) });
 
@@ -14,7 +15,7 @@ export const orgContextOperations = [
       path: "/v1/servers/:server_id/contexts",
       needs: "platform_admin",
       summary: "List the contexts of all orgs for a server",
-      query: ContextQuery,
+      query: PageQuery,
       status: 200,
       answer: pageOf(ContextView),
     },

@@ -1,6 +1,7 @@
 /** The use cases of org contexts: what an org tells its agents about a server (RB-22 to RB-25). */
 import { GatewayError } from "../failure/gateway-error.ts";
 import { type Page, parsePage } from "../http/page.ts";
+import type { PageQuery } from "../http/page.wire.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { OrgContext, OrgContextStore } from "./org-contexts.store.ts";
 
@@ -25,7 +26,7 @@ export function createOrgContexts({ store, hasOrg, onWritten, clock }: OrgContex
   }
 
   return {
-    async list(serverId: string, query: { page?: string | undefined; page_size?: string | undefined }) {
+    async list(serverId: string, query: PageQuery) {
       const page = parsePage(query);
       const { rows, total } = await store.list(serverId, page);
       const sort = { by: "org_id", direction: "asc" } as const;

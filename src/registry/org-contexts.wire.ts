@@ -12,5 +12,3 @@ export const ContextView = z.strictObject({
 });
 
 export const ContextInput = z.strictObject({ context: z.string() });
-
-export const ContextQuery = z.object({ page: z.string().optional(), page_size: z.string().optional() });

@@ -1,13 +1,13 @@
 import * as z from "zod";
 import { operation } from "../http/operation.ts";
 import { pageOf } from "../http/page.ts";
+import { PageQuery } from "../http/page.wire.ts";
 import { isoTime } from "../platform/clock.ts";
 import type { OpenServer } from "./registry.ts";
 import {
   AllowedTools,
   AllowlistEntryView,
   AllowlistEventView,
-  AllowlistQuery,
   CopySource,
   OrgIds,
   ServerInput,
@@ -156,7 +156,7 @@ export const registryOperations = [
       path: "/v1/allowlist",
       needs: "platform_admin",
       summary: "What the Worker may reach, and the events of the writes that changed it",
-      query: AllowlistQuery,
+      query: PageQuery,
       status: 200,
       answer: z.strictObject({ entries: z.array(AllowlistEntryView), events: pageOf(AllowlistEventView) }),
     },

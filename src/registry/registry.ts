@@ -1,6 +1,7 @@
 /** The use cases of the server registry: the one write path of a server, whichever API it came through. */
 import { GatewayError } from "../failure/gateway-error.ts";
 import { type Page, parsePage } from "../http/page.ts";
+import type { PageQuery } from "../http/page.wire.ts";
 import { isSameHost } from "../platform/address.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { NewId } from "../platform/ids.ts";
@@ -198,7 +199,7 @@ export function createRegistry(deps: RegistryDeps) {
     },
 
     /** What the Worker may reach, and the events of the writes that changed it, newest first (RG-15, RG-25). */
-    async allowlist(query: { page?: string | undefined; page_size?: string | undefined }) {
+    async allowlist(query: PageQuery) {
       const page = parsePage(query);
       const { rows, total } = await store.events(page);
       const sort = { by: "created_at", direction: "desc" } as const;

@@ -139,8 +139,6 @@ export const AllowlistEntryView = z.strictObject({
   purpose: z.literal("mcp_runtime"),
 });
 
-export const AllowlistQuery = z.object({ page: z.string().optional(), page_size: z.string().optional() });
-
 export const OrgIds = z.strictObject({ org_ids: fields.org_ids });
 export const AllowedTools = z.strictObject({ allowed_tools: AllowedToolsInput });
 export const CopySource = z.strictObject({ source_server_id: z.string() });

@@ -216,6 +216,25 @@ describe("POST /v1/servers/{id}/discover", () => {
     expect(listed).not.toContain("extra");
   });
 
+  it("asks nothing of a server that cannot be connected to, and says why", async () => {
+    const { upstream, gateway } = startWith({});
+    const stdio = { server_url: undefined, connection_type: "stdio", stdio_config: { command: "npx" } };
+    const pending = { name: "pending", auth_type: "oauth" };
+    for (const [server, detail] of [
+      [stdio, "The server is waiting for a bridge."],
+      [pending, "The server's registration is not complete."],
+    ] as const) {
+      const { discover } = await register(gateway, server);
+      expect(await (await discover()).json()).toMatchObject({ status: 400, detail });
+    }
+    const sse = await register(gateway, { name: "sse", connection_type: "sse" });
+    expect(sse).toMatchObject({
+      state: "error",
+      last_failure: { stage: "connect", message: expect.stringContaining("HTTP+SSE") },
+    });
+    expect(upstream.seen).toEqual([]);
+  });
+
   it("answers a server that is off with 400, and a missing one with 404", async () => {
     const { gateway } = startWith({});
     const { discover } = await register(gateway, { enabled: false });

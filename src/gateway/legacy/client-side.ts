@@ -1,6 +1,6 @@
 /** Tool calls of legacy clients: what goes out to servers of either era, and how their answers come back. */
 import { applyEdits } from "../../platform/json-text.ts";
-import { isObject } from "../client-message.ts";
+import { isObject } from "../../platform/json-value.ts";
 import type { ClientSide } from "../client-side.ts";
 import { toLegacyServer, toModernServer } from "../forwarding.ts";
 import { errorText, idEdit, outcomeOf, progressFor, resultEdit, resultText } from "../rpc-text.ts";

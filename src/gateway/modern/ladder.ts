@@ -1,5 +1,6 @@
 /** Which era a message is of, and the rungs 3.3 that a modern one must pass before it is served. Pure. */
-import { CLAIM, type ClientMessage, isObject, type RpcRefusal } from "../client-message.ts";
+import { isObject } from "../../platform/json-value.ts";
+import { CLAIM, type ClientMessage, type RpcRefusal } from "../client-message.ts";
 import { decodeHeaderValue } from "./header-value.ts";
 
 /** The one modern revision that is served. */
