@@ -95,8 +95,9 @@ export function createRegistry(deps: RegistryDeps) {
     return Promise.all(records.map(open));
   }
 
-  async function openServer(record: ServerRecord): Promise<OpenServer> {
-    const [server] = await openServers([record]);
+  /** @param isConfigReplaced A `config` that does not open must not keep an admin from giving another. */
+  async function openServer(record: ServerRecord, isConfigReplaced = false): Promise<OpenServer> {
+    const [server] = await openServers([isConfigReplaced ? { ...record, config_sealed: null } : record]);
     if (server === undefined) throw new GatewayError("internal", "A server could not be read.");
     return server;
   }
@@ -105,6 +106,13 @@ export function createRegistry(deps: RegistryDeps) {
     const record = await store.get(serverId);
     if (record === null) throw new GatewayError("not_found", "There is no such server.");
     return record;
+  }
+
+  async function opens(serverId: string): Promise<boolean> {
+    return openConfig(await requireServer(serverId)).then(
+      () => true,
+      () => false,
+    );
   }
 
   /** A server that cannot be reached is registered all the same; its record says what is wrong. */
@@ -158,7 +166,7 @@ export function createRegistry(deps: RegistryDeps) {
     /** Changes only what is given (RG-19, RG-20). Where the endpoint changed, the server is connected to anew. */
     async update(serverId: string, by: string, patch: ServerPatch, self: string): Promise<OpenServer> {
       const orgIds = patch.org_ids === undefined ? undefined : await requireOrgs(patch.org_ids);
-      return write(serverId, by, async (before) => {
+      const draft = async (before: OpenServer): Promise<Write> => {
         const drafted = draftChange(before, patch, context(self));
         const { change, config, client_secret, policy, isRuntime, isReset } = drafted;
         const secret =
@@ -170,7 +178,8 @@ export function createRegistry(deps: RegistryDeps) {
           ...(secret === undefined ? {} : { client_secret_sealed: secret }),
         };
         return { change: { ...change, ...sealed }, policy, orgIds, isRuntime, isReset };
-      });
+      };
+      return write(serverId, by, draft, patch.config !== undefined && !(await opens(serverId)));
     },
 
     /** Replaces the orgs that may see a server (RB-31). */
@@ -233,10 +242,11 @@ export function createRegistry(deps: RegistryDeps) {
     serverId: string,
     by: string,
     draft: (before: OpenServer) => Promise<Write>,
+    isConfigReplaced = false,
   ): Promise<OpenServer> {
     let origin: string | undefined;
     for (let round = 0; round < MAX_ROUNDS; round++) {
-      const before = await openServer(await requireServer(serverId));
+      const before = await openServer(await requireServer(serverId), isConfigReplaced);
       // What was meant for one origin, secrets above all, is not written to another (PS-52).
       origin ??= originOf(before.record.server_url);
       if (originOf(before.record.server_url) !== origin) break;

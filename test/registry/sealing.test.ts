@@ -97,6 +97,18 @@ describe("config at rest", () => {
     expect(await refusal(response)).toEqual({ status: 500, code: "sealed_payload_invalid" });
   });
 
+  it("can be replaced where it does not open, and by nothing else be written over", async () => {
+    const gateway = startGateway(offline);
+    const { server_id } = await register(gateway, { config: { api_key: "c4n4ry" } });
+    await env.DB.prepare("UPDATE servers SET config_sealed = 'k1.AAAA.AAAA'").run();
+    const before = await stored();
+    const patch = (body: unknown) => gateway.admin("PATCH", `/v1/servers/${server_id}`, body);
+    expect(await refusal(await patch({ display_name: "D" }))).toEqual({ status: 500, code: "sealed_payload_invalid" });
+    expect(await stored()).toEqual(before);
+    const replaced = await accepted<{ config: unknown }>(await patch({ config: { api_key: "another" } }));
+    expect(replaced.config).toEqual({ api_key: "another" });
+  });
+
   it("does not open in another row [PS-50, T-12]", async () => {
     vi.spyOn(console, "error").mockImplementation(() => {});
     const gateway = startGateway(offline);
