@@ -14,6 +14,14 @@ export default defineConfig({
               bindings: {
                 ADMIN_KEY: "adm-for-tests",
                 ENCRYPTION_KEYS: `k1:${btoa("a key for tests, 32 bytes long!!!")}`,
+                // Every other setting at its default, so that nobody's `.dev.vars` decides what the tests see.
+                DEFAULT_ORG: "default",
+                SNAPSHOT_TTL_MS: "5000",
+                HEALTH_INTERVAL_MS: "300000",
+                DISCOVERY_INTERVAL_MS: "600000",
+                JOURNAL_MODE: "gathered",
+                ALLOW_INSECURE_UPSTREAMS: "false",
+                ALLOWED_ORIGINS: "",
                 TEST_MIGRATIONS: await readD1Migrations("./migrations"),
               },
               // Nothing leaves: a request without a fake is a visible failure.

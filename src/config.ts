@@ -20,6 +20,9 @@ const Settings = z.object({
   ALLOWED_ORIGINS: z.string().default(""),
 });
 
+/** The names of all settings. */
+export const SETTINGS: readonly string[] = Object.keys(Settings.shape);
+
 /** What an operator can set, read from the environment; nothing below `services.ts` reads `env`. */
 export interface Config {
   readonly adminKey: Secret;
