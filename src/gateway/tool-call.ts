@@ -178,6 +178,7 @@ async function* attemptCall(
   const deadline = startDeadline(record.timeout_ms ?? CALL_TIMEOUT_MS, call.left);
   progress.attempts++;
   progress.upstreamStart ??= deps.clock();
+  let end = () => endRequest(deadline);
   try {
     const result = await exchange(deps.send, target, side.request(forwarding, era), deadline);
     const id = ownId ?? message.id;
@@ -196,6 +197,7 @@ async function* attemptCall(
         yield { kind: "streaming" };
         const response = yield* readStream(deps, call, result.messages, { target, session, deadline, id });
         if (response === null) return brokenFailure(new ExchangeBroken("cut"));
+        end = () => call.waitUntil(drain(result.messages, deadline));
         return { kind: "response", response: side.response(response, { ...from, status: 200 }, message) };
       }
       case "status":
@@ -207,9 +209,31 @@ async function* attemptCall(
     if (thrown instanceof ExchangeBroken) return brokenFailure(thrown);
     throw thrown;
   } finally {
-    // Whatever the server still sends for this request, nobody waits for.
-    deadline.abort();
-    deadline.clear();
+    end();
+  }
+}
+
+/** Whatever the server still sends for a request, nobody waits for. */
+function endRequest(deadline: Deadline): void {
+  deadline.abort();
+  deadline.clear();
+}
+
+const DRAIN_MS = 1_000;
+
+/**
+ * A server ends its stream right behind the response. Reading to that end keeps the connection for the next call, and
+ * the server is not told of a client that left.
+ */
+async function drain(messages: AsyncGenerator<Received>, deadline: Deadline): Promise<void> {
+  const timer = setTimeout(deadline.abort, DRAIN_MS);
+  try {
+    while (!(await messages.next()).done);
+  } catch {
+    // The response is there; how its stream ends changes nothing.
+  } finally {
+    clearTimeout(timer);
+    endRequest(deadline);
   }
 }
 
@@ -248,7 +272,9 @@ async function* readStream(
   messages: AsyncGenerator<Received>,
   at: { target: Target; session: UpstreamSession | null; deadline: Deadline; id: string | null },
 ): AsyncGenerator<CallEvent, Received | null> {
-  for await (const received of messages) {
+  // By hand: leaving a `for await` would close the stream, and with it the connection.
+  for (let next = await messages.next(); !next.done; next = await messages.next()) {
+    const received = next.value;
     const { method, id } = received.value;
     if (method === undefined) {
       // A response to something else, or a second one, is dropped (P-72).

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { agentOf } from "../support/agent.ts";
 import { startGateway } from "../support/gateway.ts";
 import { events, idOf, raw, resultOf, rpcError, type Script, type Seen, scriptedServer } from "../support/upstream.ts";
@@ -147,6 +147,26 @@ describe("an answer of the server", () => {
     expect(text).not.toContain("foreign");
     expect(text).not.toContain("second");
     expect(text.match(/data: /g)).toHaveLength(1);
+  });
+
+  it("on a stream is read to the stream's end, so that the connection can serve the next call", async () => {
+    const cancelled = vi.fn();
+    let close = () => {};
+    const { callTool } = await startDocs((seen) => {
+      const text = `data: {"jsonrpc":"2.0","id":${idOf(seen)},"result":{"content":[]}}\n\n`;
+      const body = new ReadableStream<Uint8Array>({
+        start(controller) {
+          controller.enqueue(new TextEncoder().encode(text));
+          close = () => controller.close();
+        },
+        cancel: cancelled,
+      });
+      return new Response(body, { headers: { "Content-Type": "text/event-stream" } });
+    });
+    expect(await messageOf(await callTool("search"))).toMatchObject({ result: { content: [] } });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    close();
+    expect(cancelled).not.toHaveBeenCalled();
   });
 
   it("that is bare JSON under an event stream's type is understood [R-22]", async () => {
