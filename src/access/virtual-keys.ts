@@ -22,8 +22,6 @@ export interface AssignedKey {
   readonly servers: readonly KeyServer[];
 }
 
-export type VirtualKeys = ReturnType<typeof createVirtualKeys>;
-
 export function createVirtualKeys({ store, onWritten, clock, newId }: VirtualKeysDeps) {
   async function withServers(orgId: string, keys: readonly VirtualKey[]): Promise<AssignedKey[]> {
     const ids = keys.map(({ virtual_key_id }) => virtual_key_id);

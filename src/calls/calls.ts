@@ -6,8 +6,6 @@ import type { CallRow } from "./call.ts";
 import type { CallFilters, CallPosition, CallStore } from "./calls.store.ts";
 import { type CallPage, type CallQuery, type CallView, Cursor } from "./calls.wire.ts";
 
-export type Calls = ReturnType<typeof createCalls>;
-
 export function createCalls({ store }: { store: CallStore }) {
   return {
     /** @throws GatewayError `invalid_request`, field `cursor` */

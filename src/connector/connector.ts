@@ -59,8 +59,6 @@ const MAX_ROUNDS = 3;
 /** What a check of a server's health came to. */
 export type Checked = "well" | "failed" | "gone";
 
-export type ConnectorUseCases = ReturnType<typeof createConnector>;
-
 export function createConnector({ registry, catalog, targetOf, send, clock, newId }: ConnectorDeps) {
   async function failed(record: ServerRecord, { stage, message, isTimeout }: ConnectFailure): Promise<Discovered> {
     const last_failure = { stage, message, at: clock() };

@@ -1,7 +1,5 @@
-import type { KeyRule } from "../access/virtual-key.ts";
-
 /** Who is asking, after authentication (design.md section 6). Plain data. */
-export type Principal = AdminPrincipal | KeyPrincipal;
+import type { KeyRule } from "../access/virtual-key.ts";
 
 /** `ADMIN_KEY`: a platform admin, acting in one org. */
 export interface AdminPrincipal {

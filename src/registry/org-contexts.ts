@@ -16,8 +16,6 @@ export interface OrgContextsDeps {
   readonly clock: Clock;
 }
 
-export type OrgContexts = ReturnType<typeof createOrgContexts>;
-
 export function createOrgContexts({ store, hasOrg, onWritten, clock }: OrgContextsDeps) {
   /** A server that an org cannot see does not exist for it (RB-25), and neither does one of an unknown org. */
   async function requireVisible(orgId: string, serverId: string): Promise<void> {

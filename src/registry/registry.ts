@@ -63,8 +63,6 @@ function secretOwner(serverId: string): string {
   return `server:${serverId}:client_secret`;
 }
 
-export type Registry = ReturnType<typeof createRegistry>;
-
 export function createRegistry(deps: RegistryDeps) {
   const { store, sealer, clock, newId } = deps;
 
