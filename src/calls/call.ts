@@ -29,16 +29,28 @@ export interface CallRow {
 }
 
 const MAX_TEXT = 300;
+/** Characters of all arguments together: rows travel a hundred at a time through places that take two megabytes. */
+const MAX_ARGUMENTS = 4_000;
 const SECRET_KEY = /password|secret|token|authorization|api_?key/;
 const REDACTED = "[redacted]";
 
 /**
  * The arguments as they are logged (OT-23, PS-35): numbers, booleans and null as they are, everything else as text of
- * at most 300 characters, values of secret-sounding names not at all.
+ * at most 300 characters, values of secret-sounding names not at all. Behind 4,000 characters the rest is left out.
  */
 export function loggedArguments(args: unknown): string | null {
   if (typeof args !== "object" || args === null || Object.keys(args).length === 0) return null;
-  const shown = Object.entries(args).map(([key, value]) => [key, isSecretKey(key) ? REDACTED : shorten(value)]);
+  const shown: [string, unknown][] = [];
+  let length = 0;
+  for (const [key, value] of Object.entries(args)) {
+    const entry: [string, unknown] = [cut(key), isSecretKey(key) ? REDACTED : shorten(value)];
+    length += JSON.stringify(entry).length;
+    if (length > MAX_ARGUMENTS) {
+      shown.push(["…", "more arguments"]);
+      break;
+    }
+    shown.push(entry);
+  }
   return JSON.stringify(Object.fromEntries(shown));
 }
 

@@ -43,6 +43,10 @@ export function createCatalog({ store, serverOf, onWritten, clock, memory, ttlMs
     return compileSnapshot(orgId, generation, servers, tools);
   }
 
+  function snapshotOf(orgId: string, waitUntil: WaitUntil): Promise<Snapshot> {
+    return memory.get(orgId, ttlMs, (former) => confirm(orgId, former), waitUntil);
+  }
+
   async function requireServer(serverId: string): Promise<ServerRecord> {
     const record = await serverOf(serverId);
     if (record === null) throw new GatewayError("not_found", "There is no such server.");
@@ -51,14 +55,12 @@ export function createCatalog({ store, serverOf, onWritten, clock, memory, ttlMs
 
   return {
     /** The snapshot of an org, at most `SNAPSHOT_TTL_MS` behind the truth (PS-7). */
-    snapshotOf(orgId: string, waitUntil: WaitUntil): Promise<Snapshot> {
-      return memory.get(orgId, ttlMs, (former) => confirm(orgId, former), waitUntil);
-    },
+    snapshotOf,
 
     /** The same, read now: something else has shown that memory's copy is behind. */
     snapshotAnew(orgId: string, waitUntil: WaitUntil): Promise<Snapshot> {
       memory.delete(orgId);
-      return memory.get(orgId, ttlMs, (former) => confirm(orgId, former), waitUntil);
+      return snapshotOf(orgId, waitUntil);
     },
 
     /** The known and named tools of a server, sorted by name. @throws GatewayError `not_found` */
@@ -66,7 +68,7 @@ export function createCatalog({ store, serverOf, onWritten, clock, memory, ttlMs
       const record = await requireServer(serverId);
       const page = parsePage(query);
       const { rows, total } = await store.list(serverId, page);
-      const snapshot = await memory.get(orgId, ttlMs, (former) => confirm(orgId, former), waitUntil);
+      const snapshot = await snapshotOf(orgId, waitUntil);
       const offered = snapshot.serversById.get(serverId)?.tools;
       return {
         rows: rows.map((row) => viewOf(record, row, offered?.get(row.tool)?.exposed_name)),
@@ -82,7 +84,7 @@ export function createCatalog({ store, serverOf, onWritten, clock, memory, ttlMs
       const record = await requireServer(serverId);
       const row = await store.tool(serverId, name);
       if (row === null) throw new GatewayError("not_found", "There is no such tool.");
-      const snapshot = await memory.get(orgId, ttlMs, (former) => confirm(orgId, former), waitUntil);
+      const snapshot = await snapshotOf(orgId, waitUntil);
       return viewOf(record, row, snapshot.serversById.get(serverId)?.tools.get(name)?.exposed_name);
     },
 

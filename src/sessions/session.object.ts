@@ -6,8 +6,9 @@ import { sessionMigrations } from "./session.migrations.ts";
 import { type OpenUpstream, SESSION_IDLE_MS, type SessionFacts } from "./session.ts";
 import type { UpstreamOpened } from "./upstream-sessions.ts";
 
-/** Rows moved to D1 in one batch. */
+/** Rows moved to D1 in one batch, and their characters: D1 takes two megabytes in one parameter. */
 const BATCH = 500;
+const BATCH_LENGTH = 500_000;
 /** How long rows wait for company before they move. */
 const MOVE_AFTER_MS = 500;
 /** A refused batch is tried again after this, doubled up to the limit. */
@@ -130,8 +131,9 @@ export class Session extends DurableObject<Env> {
     const { last, count, rows } = sql
       .exec<{ last: number | null; count: number; rows: string }>(
         `SELECT MAX(seq) AS last, COUNT(*) AS count, json_group_array(json(row)) AS rows
-         FROM (SELECT seq, row FROM journal ORDER BY seq LIMIT ?)`,
-        BATCH,
+         FROM (SELECT seq, row, SUM(LENGTH(row)) OVER (ORDER BY seq) AS total FROM journal ORDER BY seq LIMIT ?)
+         WHERE total <= ?`,
+        ...[BATCH, BATCH_LENGTH],
       )
       .one();
     if (last === null) return null;

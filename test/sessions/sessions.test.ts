@@ -231,6 +231,37 @@ describe("the journal", () => {
     });
   });
 
+  it("takes calls with as many and as long arguments as a body holds, and none keeps the others back", async () => {
+    const { agent } = await startDocs("modern");
+    const many = Object.fromEntries(
+      Array.from({ length: 20_000 }, (_, n) => [`k${n}${"x".repeat(80)}`, "y".repeat(80)]),
+    );
+    const long = { ["k".repeat(1_000_000)]: "v".repeat(1_000_000), last: 1 };
+    for (const args of [many, long, { q: "x" }]) {
+      const called = await agent.modern("/mcp", "tools/call", { name: "docs__search", arguments: args });
+      expect(await called.json()).toMatchObject({ result: { content: [] } });
+    }
+    const rows = await agent.rows();
+    expect(rows.map(({ ok }) => ok)).toEqual([true, true, true]);
+    for (const { args } of rows) expect(JSON.stringify(args).length).toBeLessThan(5_000);
+    expect(rows[0]?.["args"]).toEqual({ q: "x" });
+    expect(rows[2]?.["args"]).toMatchObject({ "…": "more arguments" });
+  });
+
+  it("moves rows that are too long for one batch in several", async () => {
+    const { agent } = await startDocs("modern");
+    const args = JSON.stringify({ text: "é".repeat(3_000) });
+    const rowOf = (n: number) => ({ ...ROW, id: `call_${n}`, created_at: n, virtual_key_id: null, args });
+    const object = sessionOf(agent);
+    const rows = Array.from({ length: 400 }, (_, n) => rowOf(n));
+    for (let at = 0; at < rows.length; at += 100) await object.journal(JSON.stringify(rows.slice(at, at + 100)));
+    await runDurableObjectAlarm(object);
+    await vi.waitFor(async () => {
+      const counted = await env.DB.prepare("SELECT COUNT(*) AS count FROM tool_calls").first<{ count: number }>();
+      expect(counted?.count).toBe(400);
+    });
+  });
+
   it("that fails neither fails nor changes a call [T-26]", async () => {
     const { agent } = await startDocs("modern");
     vi.spyOn(Session.prototype, "journal").mockRejectedValue(new Error("no"));
