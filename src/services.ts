@@ -111,7 +111,8 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     clock,
   });
   const toolCalls: ToolCallDeps = {
-    send,
+    sendTo: ({ connection_type, server_id }, sessionName) =>
+      connection_type === "sse" ? sessions.sendOver(sessionName, server_id) : send,
     targetOf,
     upstreamSession: (name, { record }, lost) => sessions.upstream(name, record, lost),
     rediscover: async (serverId) => {

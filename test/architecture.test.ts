@@ -24,7 +24,7 @@ const IMPORTS: readonly (readonly [importer: RegExp, imported: RegExp])[] = [
 
 /** What a text may hold in a few files only. */
 const ONLY_IN: readonly (readonly [what: string, text: RegExp, files: RegExp])[] = [
-  ["fetch", /(?<![\w.])fetch\(|globalThis/, /^platform\/guarded-fetch\.ts$/],
+  ["fetch", /(?<![\w.]|override async )fetch\(|globalThis/, /^platform\/guarded-fetch\.ts$/],
   ["env", /\benv\.(?!ts")|\bprocess\./, /^(services|health|.+\.object)\.ts$/],
   ["a revision", /"20\d\d-\d\d-\d\d"/, /^(gateway|connector)\//],
   ["module state", /^(export )?(let|var) /m, /^$/],

@@ -4,7 +4,7 @@ import { PageQuery } from "../http/page.wire.ts";
 import { isoTime } from "../platform/clock.ts";
 import { ChangeQuery, ChangeView, Decided, DiscoveryReport, ToolPatch, ToolView } from "./catalog.wire.ts";
 import { diffDefinitions } from "./definition-diff.ts";
-import type { ToolChange } from "./tool-change.ts";
+import { INSTRUCTIONS, type ToolChange } from "./tool-change.ts";
 
 const STATES = { approve: "approved", refuse: "refused" } as const;
 const SENTENCES = { approve: "Put in force", refuse: "Keep what is in force instead of" } as const;
@@ -110,13 +110,21 @@ export const catalogOperations = [
   ]),
 ];
 
-function viewOf({ approved, proposed, proposed_hash: _, ...change }: ToolChange): ChangeView {
+function viewOf({ approved, proposed, proposed_hash: _, tool, ...change }: ToolChange): ChangeView {
   return {
     ...change,
+    tool: tool === INSTRUCTIONS ? null : tool,
     found_at: isoTime(change.found_at),
     decided_at: change.decided_at === null ? null : isoTime(change.decided_at),
     approved: JSON.parse(approved),
     proposed: JSON.parse(proposed),
-    diff: diffDefinitions(approved, proposed),
+    diff:
+      tool === INSTRUCTIONS
+        ? diffDefinitions(asField(approved), asField(proposed))
+        : diffDefinitions(approved, proposed),
   };
+}
+
+function asField(instructions: string): string {
+  return `{"instructions":${instructions}}`;
 }

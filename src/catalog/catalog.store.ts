@@ -4,17 +4,13 @@ import { withOutages } from "../failure/unavailable.ts";
 import type { PageRequest } from "../http/page.ts";
 import { servers } from "../registry/registry.tables.ts";
 import type { ServerRecord } from "../registry/server-record.ts";
-import type { ToolMode } from "../registry/tool-policy.ts";
 import { generations, serverTools, toolChanges } from "./catalog.tables.ts";
-import type { Merge, OpenChange, Stored, ToolRow } from "./merge-discovery.ts";
+import type { Merge, OpenChange, Standing, ToolRow } from "./merge-discovery.ts";
 import type { CatalogTool, Generation } from "./snapshot.ts";
-import type { ChangeState, Decision, ToolChange } from "./tool-change.ts";
+import { type ChangeState, type Decision, INSTRUCTIONS, type ToolChange } from "./tool-change.ts";
 
 /** What a successful discovery found out besides the tools. */
-export interface Sighting {
-  readonly era: "legacy" | "modern";
-  readonly server_info: string | null;
-}
+export type Sighting = Pick<ServerRecord, "era" | "server_info" | "connection_type">;
 
 /** A tool as the admin's list shows it. */
 export type ListedRow = ToolRow & {
@@ -25,8 +21,8 @@ export type ListedRow = ToolRow & {
 
 /** The catalog in D1, and what the org snapshot is compiled from. */
 export interface CatalogStore {
-  /** All rows of one server's tools, and the changes that a discovery has to know. */
-  stored(serverId: string): Promise<Pick<Stored, "rows" | "changes">>;
+  /** What a discovery has to know of a server beside its record. Null: there is no such server any more. */
+  stored(serverId: string): Promise<Standing | null>;
   /** Tools by name, each with the id of the change that is held for it. */
   list(serverId: string, page: PageRequest): Promise<{ rows: ListedRow[]; total: number }>;
   tool(serverId: string, name: string): Promise<ListedRow | null>;
@@ -47,14 +43,10 @@ export interface CatalogStore {
   /**
    * Writes what a discovery found, in one batch with the state of the server; raises the generation of the registry.
    *
-   * @returns False, with nothing written, when the server's endpoint or tool policy is no longer what the discovery
-   *   started from.
+   * @returns False, with nothing written, when the server's endpoint, transport or tool policy is no longer what the
+   *   discovery started from, or when a change has been decided since.
    */
-  apply(
-    server: Pick<ServerRecord, "server_id" | "server_url" | "tool_mode" | "era" | "server_info">,
-    merge: Merge,
-    seen: Sighting,
-  ): Promise<boolean>;
+  apply(start: ServerRecord & Standing, merge: Merge, seen: Sighting): Promise<boolean>;
   generationOf(orgId: string): Promise<Generation>;
   /** Everything of the snapshot of an org, read in one batch. */
   read(orgId: string): Promise<{ generation: Generation; servers: ServerRecord[]; tools: CatalogTool[] }>;
@@ -67,6 +59,10 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
   const db = drizzle(d1);
   const { server_id: _, ...columns } = getTableColumns(serverTools);
 
+  /** Each decision makes it greater. */
+  const decidedOf = (serverId: string) => sql<number>`(SELECT COUNT(*) FROM tool_changes
+    WHERE server_id = ${serverId} AND decided_at IS NOT NULL)`;
+
   const heldChange = sql<string | null>`(SELECT change_id FROM tool_changes AS c
     WHERE c.server_id = ${serverTools.server_id} AND c.tool = ${serverTools.tool} AND c.state = 'held')`;
 
@@ -76,12 +72,16 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
       .set({ value: sql`${generations.value} + 1` })
       .where(eq(generations.org_id, "*"));
 
-  /** Breaks the batch, by a null where none may be, unless the server still is what the discovery started from. */
-  const demand = (serverId: string, serverUrl: string, mode: ToolMode) =>
-    db.insert(generations).select(
-      sql`SELECT NULL, 0 WHERE NOT EXISTS (SELECT 1 FROM servers
-        WHERE server_id = ${serverId} AND server_url = ${serverUrl} AND tool_mode = ${mode})`,
-    );
+  /** Whether a server still is what a discovery started from; no row when not. */
+  const unchanged = ({
+    server_id,
+    server_url,
+    connection_type,
+    tool_mode,
+    decided,
+  }: Parameters<CatalogStore["apply"]>[0]) => sql`SELECT 1 FROM servers
+      WHERE server_id = ${server_id} AND server_url = ${server_url} AND connection_type = ${connection_type}
+        AND tool_mode = ${tool_mode} AND ${decidedOf(server_id)} = ${decided}`;
 
   const upsert = (serverId: string, rows: readonly ToolRow[], withPolicy: boolean) =>
     db
@@ -122,13 +122,22 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
 
   return withOutages<CatalogStore>({
     async stored(serverId) {
-      const [rows, changes] = await db.batch([
+      const [rows, changes, [server]] = await db.batch([
         db.select(columns).from(serverTools).where(eq(serverTools.server_id, serverId)),
         db
           .select()
           .from(toolChanges)
           .where(and(eq(toolChanges.server_id, serverId), inArray(toolChanges.state, ["held", "refused"])))
           .orderBy(desc(toolChanges.found_at)),
+        db
+          .select({
+            definition_policy: servers.definition_policy,
+            instructions: servers.instructions,
+            approved_instructions: servers.approved_instructions,
+            decided: decidedOf(serverId),
+          })
+          .from(servers)
+          .where(eq(servers.server_id, serverId)),
       ]);
       // Of what was refused only the latest counts: a definition that comes back after another is reported again.
       const seen = new Set<string>();
@@ -137,7 +146,7 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
         if (state === "refused") seen.add(tool);
         return [{ change_id, tool, proposed_hash, state }];
       });
-      return { rows, changes: open };
+      return server === undefined ? null : { rows, changes: open, ...server };
     },
 
     async list(serverId, { page, page_size }) {
@@ -196,7 +205,12 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
         sql`(SELECT ${sql.raw(column)} FROM tool_changes WHERE ${isHeld} AND tool = ${serverTools.tool})`;
       const decided = db.update(toolChanges).set({ state, decided_at: at, decided_by: by }).where(isHeld).returning();
       if (state === "refused") return decided;
-      const [, rows] = await db.batch([
+      const held = sql`SELECT proposed ->> '$' FROM tool_changes WHERE ${isHeld} AND tool = ${INSTRUCTIONS}`;
+      const [, , rows] = await db.batch([
+        db
+          .update(servers)
+          .set({ approved_instructions: sql`(${held})` })
+          .where(and(eq(servers.server_id, serverId), sql`EXISTS (${held})`)),
         db
           .update(serverTools)
           .set({ approved_definition: proposed("proposed"), approved_hash: proposed("proposed_hash") })
@@ -212,15 +226,20 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
       return rows;
     },
 
-    async apply({ server_id, server_url, tool_mode, era, server_info }, merge, seen) {
-      const state = { state: "connected" as const, last_failure: null, tool_mode: merge.tool_mode, ...seen };
+    async apply(start, merge, seen) {
+      const { server_id, tool_mode } = start;
+      const found = { ...seen, ...merge.instructions, tool_mode: merge.tool_mode };
+      const state = { state: "connected" as const, last_failure: null, ...found };
       // An explicit policy is the admin's: a discovery writes flags only where it is the one that fills them.
       const fillsPolicy = tool_mode !== merge.tool_mode;
       // A discovery that finds everything as it was must not empty the caches of every isolate (B.5).
-      const isNew = merge.rows.length > 0 || fillsPolicy || era !== seen.era || server_info !== seen.server_info;
+      const isNew =
+        merge.rows.length > 0 ||
+        Object.entries(found).some(([key, value]) => start[key as keyof typeof found] !== value);
       try {
         await db.batch([
-          demand(server_id, server_url, tool_mode),
+          // Breaks the batch, by a null where none may be.
+          db.insert(generations).select(sql`SELECT NULL, 0 WHERE NOT EXISTS (${unchanged(start)})`),
           db.update(servers).set(state).where(eq(servers.server_id, server_id)),
           ...(isNew ? [raiseGeneration()] : []),
           ...chunksOf(merge.rows).map((rows) => upsert(server_id, rows, fillsPolicy)),
@@ -229,8 +248,7 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
         ]);
         return true;
       } catch (cause) {
-        const [now] = await db.select().from(servers).where(eq(servers.server_id, server_id));
-        if (now?.server_url === server_url && now.tool_mode === tool_mode) throw cause;
+        if ((await db.all(unchanged(start))).length > 0) throw cause;
         return false;
       }
     },

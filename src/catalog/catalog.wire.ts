@@ -31,12 +31,14 @@ export const DiscoveryReport = z.strictObject({
 });
 export type DiscoveryReport = z.infer<typeof DiscoveryReport>;
 
-const Definition = z.record(z.string(), z.unknown());
+/** Of a tool; a text for instructions. */
+const Definition = z.union([z.record(z.string(), z.unknown()), z.string()]);
 
 export const ChangeView = z.strictObject({
   change_id: z.string(),
   server_id: z.string(),
-  tool: z.string(),
+  /** Null: the server's own instructions. */
+  tool: z.string().nullable(),
   state: z.enum(["held", "approved", "refused", "withdrawn"]),
   found_at: z.iso.datetime(),
   decided_at: z.iso.datetime().nullable(),

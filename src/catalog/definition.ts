@@ -39,12 +39,14 @@ export function readDefinition(text: string): DiscoveredTool | SkippedTool {
     return skip(`The definition has more than ${MAX_DEFINITION_LENGTH / 1024} KiB.`);
   }
   if (depthOf(text) > MAX_DEPTH) return skip(`The definition nests more than ${MAX_DEPTH} levels deep.`);
-  return { name, definition: text, definition_hash: hashOf(value as Record<string, unknown>) };
+  return { name, definition: text, definition_hash: hashOf(value) };
 }
 
-/** PS-20: SHA-256 over the canonical JSON of the definition without `_meta`. */
-function hashOf({ _meta: _, ...definition }: Record<string, unknown>): string {
-  return sha256Hex(canonicalJson(definition));
+/** PS-20: SHA-256 over the canonical JSON of a definition without its `_meta`. */
+export function hashOf(definition: unknown): string {
+  if (!isObject(definition)) return sha256Hex(canonicalJson(definition));
+  const { _meta: _, ...hashed } = definition;
+  return sha256Hex(canonicalJson(hashed));
 }
 
 function printable(name: unknown): string {

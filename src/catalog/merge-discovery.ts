@@ -3,8 +3,8 @@
 import type { NewId } from "../platform/ids.ts";
 import type { DefinitionPolicy } from "../registry/server-record.ts";
 import type { ToolMode } from "../registry/tool-policy.ts";
-import type { DiscoveredTool } from "./definition.ts";
-import type { ToolChange } from "./tool-change.ts";
+import { type DiscoveredTool, hashOf } from "./definition.ts";
+import { INSTRUCTIONS, type ToolChange } from "./tool-change.ts";
 
 /** One row of the catalog; see `catalog.tables.ts` for the meaning of each column. */
 export interface ToolRow {
@@ -40,10 +40,25 @@ export interface Merge {
   /** Tools whose definition differs from the approved one. */
   readonly changed: readonly string[];
   readonly vanished: readonly string[];
+  readonly instructions: Instructions;
+}
+
+/** What a server tells its clients about itself. */
+export interface Instructions {
+  /** As the last discovery had it; null for none. */
+  readonly instructions: string | null;
+  /** In force while the server gives any. */
+  readonly approved_instructions: string | null;
+}
+
+/** What a discovery found. */
+export interface Discovery {
+  readonly tools: readonly DiscoveredTool[];
+  readonly instructions: string | null;
 }
 
 /** What is stored of a server when its discovery is merged. */
-export interface Stored {
+export interface Stored extends Instructions {
   readonly server_id: string;
   readonly tool_mode: ToolMode;
   readonly definition_policy: DefinitionPolicy;
@@ -51,13 +66,16 @@ export interface Stored {
   readonly changes: readonly OpenChange[];
 }
 
+/** What stands of a server's catalog, all of one moment, and how many changes have been decided so far. */
+export type Standing = Omit<Stored, "server_id" | "tool_mode"> & { readonly decided: number };
+
 /** @param now Milliseconds since the Unix epoch. */
 export function mergeDiscovery(
   stored: Stored,
-  discovered: readonly DiscoveredTool[],
+  { tools: discovered, instructions }: Discovery,
   { now, newId }: { readonly now: number; readonly newId: NewId },
 ): Merge {
-  const { server_id, tool_mode, definition_policy, changes } = stored;
+  const { tool_mode } = stored;
   // The first discovery that finds anything fills a policy that nobody has set; an empty one leaves it open (RB-12).
   const isFirst = tool_mode === "unset" && discovered.length > 0;
   const byName = new Map(stored.rows.map((row) => [row.tool, row]));
@@ -86,22 +104,50 @@ export function mergeDiscovery(
     const isOther = approved !== null && before?.approved_hash !== definition_hash;
     // A tool nobody has decided on shows nobody anything, so its latest definition simply takes over (PS-22).
     const isUndecided = before?.is_new === true && !before.allowed;
-    const ofTool = changes.filter(({ tool }) => tool === name);
+    const isHeld = pin(name, isOther ? approved : null, { definition, definition_hash, isUndecided });
+    if (isOther && !isUndecided) changed.push(name);
+    // Equal hashes still leave bytes that differ: what agents see are those that were approved.
+    const isKept = isHeld || (approved !== null && !isOther);
+    const inForce = { approved_definition: approved, approved_hash: before?.approved_hash ?? null };
+    addIfDifferent(isKept ? { ...row, ...inForce } : row, before);
+  }
+  for (const gone of byName.values()) {
+    if (!gone.known) continue;
+    vanished.push(gone.tool);
+    rows.push({ ...gone, known: false });
+  }
+  return {
+    tool_mode: isFirst ? "list" : tool_mode,
+    rows,
+    found,
+    withdrawn,
+    added,
+    changed,
+    vanished,
+    instructions: { instructions, approved_instructions: instructionsInForce() },
+  };
+
+  /**
+   * Notes a definition that differs from the one in force, and withdraws what is held and overtaken by it.
+   *
+   * @param approved JSON text of the one in force; null when this one does not differ from it.
+   * @returns Whether the one in force stays.
+   */
+  function pin(
+    tool: string,
+    approved: string | null,
+    { definition, definition_hash, isUndecided }: Omit<DiscoveredTool, "name"> & { isUndecided: boolean },
+  ): boolean {
+    const isTrusted = stored.definition_policy === "trust";
+    const ofTool = stored.changes.filter((change) => change.tool === tool);
+    withdrawn.push(...overtaken(ofTool, approved !== null && !isTrusted ? definition_hash : null));
+    if (approved === null || isUndecided) return false;
     const isReported = ofTool.some(({ proposed_hash }) => proposed_hash === definition_hash);
-    const isTrusted = definition_policy === "trust";
-    withdrawn.push(...overtaken(ofTool, isOther && !isTrusted ? definition_hash : null));
-    if (!isOther || isUndecided) {
-      // Equal hashes still leave bytes that differ: what agents see are those that were approved.
-      const isSame = approved !== null && before?.approved_hash === definition_hash;
-      addIfDifferent(isSame ? { ...row, approved_definition: approved } : row, before);
-      continue;
-    }
-    changed.push(name);
     if (isTrusted || !isReported) {
       found.push({
         change_id: newId("chg"),
-        server_id,
-        tool: name,
+        server_id: stored.server_id,
+        tool,
         approved,
         proposed: definition,
         proposed_hash: definition_hash,
@@ -111,15 +157,18 @@ export function mergeDiscovery(
         decided_by: isTrusted ? "definition_policy" : null,
       });
     }
-    const held = { approved_definition: approved, approved_hash: before?.approved_hash ?? null };
-    addIfDifferent(isTrusted ? row : { ...row, ...held }, before);
+    return !isTrusted;
   }
-  for (const gone of byName.values()) {
-    if (!gone.known) continue;
-    vanished.push(gone.tool);
-    rows.push({ ...gone, known: false });
+
+  /** PS-22: a server's own instructions are held like its definitions. */
+  function instructionsInForce(): string | null {
+    const { approved_instructions: approved } = stored;
+    if (instructions === null) return approved;
+    const definition = JSON.stringify(instructions);
+    const proposed = { definition, definition_hash: hashOf(instructions), isUndecided: false };
+    const isOther = approved !== null && approved !== instructions;
+    return pin(INSTRUCTIONS, isOther ? JSON.stringify(approved) : null, proposed) ? approved : instructions;
   }
-  return { tool_mode: isFirst ? "list" : tool_mode, rows, found, withdrawn, added, changed, vanished };
 
   function addIfDifferent(row: ToolRow, before: ToolRow | undefined): void {
     // Having been seen once more is not worth a write.

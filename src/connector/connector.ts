@@ -1,6 +1,6 @@
 /** Connecting to one server and bringing the catalog up to date with what it offers. */
 import type { DiscoveryReport } from "../catalog/catalog.wire.ts";
-import { type Merge, mergeDiscovery, type Stored } from "../catalog/merge-discovery.ts";
+import { type Merge, mergeDiscovery, type Standing } from "../catalog/merge-discovery.ts";
 import type { FailureCode } from "../failure/gateway-error.ts";
 import { type Clock, isoTime } from "../platform/clock.ts";
 import type { Send } from "../platform/guarded-fetch.ts";
@@ -12,11 +12,12 @@ import {
   WAITING_FOR_BRIDGE,
 } from "../registry/server-record.ts";
 import type { Target } from "./exchange.ts";
-import { type ConnectFailure, closeSession, probe } from "./handshake.ts";
+import type { ConnectFailure } from "./handshake.ts";
 import { checkHealth } from "./health.ts";
 import { listTools } from "./list-tools.ts";
 import type { Era } from "./revisions.ts";
 import { FAILURES_TO_DISCONNECT } from "./schedule.ts";
+import { connect, openLine, type Transport } from "./transport.ts";
 
 export interface ConnectorDeps {
   readonly registry: {
@@ -24,9 +25,9 @@ export interface ConnectorDeps {
     recordSighting(serverId: string, serverUrl: string, sighting: ServerSighting): Promise<void>;
   };
   readonly catalog: {
-    stored(serverId: string): Promise<Pick<Stored, "rows" | "changes">>;
-    /** @returns False when the server has changed since `record` was read. */
-    apply(record: ServerRecord, merge: Merge, seen: { era: Era; server_info: string | null }): Promise<boolean>;
+    stored(serverId: string): Promise<Standing | null>;
+    /** @returns False when the server has changed, or a change was decided, since they were read. */
+    apply(start: ServerRecord & Standing, merge: Merge, seen: Sighting): Promise<boolean>;
   };
   readonly targetOf: (record: ServerRecord) => Promise<Target>;
   readonly send: Send;
@@ -39,6 +40,13 @@ export type Discovered =
   | { readonly ok: true; readonly report: DiscoveryReport }
   | { readonly ok: false; readonly code: FailureCode; readonly message: string };
 
+/** What a successful discovery finds out besides the tools. */
+export interface Sighting {
+  readonly era: Era;
+  readonly server_info: string | null;
+  readonly connection_type: Transport;
+}
+
 /** Why there is nothing to connect to; null when there is. */
 function refusalOf({ enabled, connection_type, status }: ServerRecord): string | null {
   if (!enabled) return "The server is disabled.";
@@ -46,12 +54,10 @@ function refusalOf({ enabled, connection_type, status }: ServerRecord): string |
   return status === "active" ? null : "The server's registration is not complete.";
 }
 
-/** A server that an admin has pinned to the transport of 2024-11-05 is not tried with another one. */
-const SSE_UNSPOKEN: ConnectFailure = {
-  stage: "connect",
-  message: "The gateway does not speak HTTP+SSE; give the server's Streamable HTTP endpoint.",
-  isTimeout: false,
-};
+/** Servers of other kinds are not connected to (`refusalOf`). */
+function transportOf({ connection_type }: ServerRecord): Transport {
+  return connection_type === "sse" ? "sse" : "http";
+}
 
 /** How often a discovery starts over because an admin changed the server under it. */
 const MAX_ROUNDS = 3;
@@ -74,22 +80,23 @@ export function createConnector({ registry, catalog, targetOf, send, clock, newI
         if (record === null) return { ok: false, code: "not_found", message: "There is no such server." };
         const refusal = refusalOf(record);
         if (refusal !== null) return { ok: false, code: "invalid_request", message: refusal };
-        if (record.connection_type === "sse") return failed(record, SSE_UNSPOKEN);
         const target = await targetOf(record);
         const line = { send, target, timeoutMs: record.timeout_ms ?? DEFAULT_TIMEOUT_MS };
-        const probed = await probe(line);
-        if (!probed.ok) return failed(record, probed.failure);
-        const { verdict } = probed;
-        const listed = await listTools(line, verdict);
-        if (verdict.session !== null) await closeSession(send, target, verdict.session);
+        const connected = await connect(line, transportOf(record), !record.connection_detected);
+        if (!connected.ok) return failed(record, connected.failure);
+        const { verdict, transport } = connected.connection;
+        const listed = await listTools(connected.connection.line, verdict);
+        await connected.connection.close();
         if (!listed.ok) return failed(record, listed.failure);
 
-        const { era, server_info } = verdict;
-        const merge = mergeDiscovery({ ...record, ...(await catalog.stored(serverId)) }, listed.tools, {
-          now: clock(),
-          newId,
-        });
-        if (!(await catalog.apply(record, merge, { era, server_info }))) continue;
+        const { era, server_info, instructions } = verdict;
+        const standing = await catalog.stored(serverId);
+        if (standing === null) continue;
+        const start = { ...record, ...standing };
+        const { tools } = listed;
+        const merge = mergeDiscovery(start, { tools, instructions }, { now: clock(), newId });
+        const seen = { era, server_info, connection_type: transport };
+        if (!(await catalog.apply(start, merge, seen))) continue;
         const { added, changed, vanished } = merge;
         const report = {
           known: listed.tools.length,
@@ -114,7 +121,9 @@ export function createConnector({ registry, catalog, targetOf, send, clock, newI
       const record = await registry.get(serverId);
       if (record === null || !record.enabled || record.era === null) return "gone";
       const line = { send, target: await targetOf(record), timeoutMs: record.timeout_ms ?? DEFAULT_TIMEOUT_MS };
-      const failure = await checkHealth(line, record.era, record.is_ping_available);
+      const opened = await openLine(line, transportOf(record));
+      const failure = opened.ok ? await checkHealth(opened.line, record.era, record.is_ping_available) : opened.failure;
+      if (opened.ok) opened.link?.close();
       if (failure === null) {
         if (record.state !== "connected" || record.last_failure !== null) {
           await registry.recordSighting(serverId, record.server_url, { state: "connected", last_failure: null });

@@ -12,13 +12,33 @@ export class StreamTooLarge extends Error {
   override readonly name = "StreamTooLarge";
 }
 
+/** One event with data. */
+export interface StreamEvent {
+  readonly type: string;
+  readonly data: string;
+}
+
 /**
- * The data of each event, in order. Events without data and events of another type than `message` are left out, and an
- * event that the end of the stream cut off is dropped. A body that is bare JSON counts as one event.
+ * The data of each event of type `message`, in order.
+ *
+ * @throws as `readTypedEvents`
+ */
+export async function* readEvents(body: ReadableStream<Uint8Array>, limits: StreamLimits): AsyncGenerator<string> {
+  for await (const { type, data } of readTypedEvents(body, limits)) {
+    if (type === "message") yield data;
+  }
+}
+
+/**
+ * Every event, in order. Events without data are left out, and one that the end of the stream cut off is dropped. A
+ * body that is bare JSON counts as one event.
  *
  * @throws StreamTooLarge; and whatever reading the body throws.
  */
-export async function* readEvents(body: ReadableStream<Uint8Array>, limits: StreamLimits): AsyncGenerator<string> {
+export async function* readTypedEvents(
+  body: ReadableStream<Uint8Array>,
+  limits: StreamLimits,
+): AsyncGenerator<StreamEvent> {
   const decoder = new TextDecoder();
   const parser = createParser();
   let total = 0;
@@ -37,7 +57,7 @@ export async function* readEvents(body: ReadableStream<Uint8Array>, limits: Stre
     if (buffer.length + parser.pending() > limits.event)
       throw new StreamTooLarge(`more than ${limits.event} characters`);
   }
-  if (isBare === true) yield buffer + decoder.decode();
+  if (isBare === true) yield { type: "message", data: buffer + decoder.decode() };
 }
 
 /** Splits text into lines and lines into events; keeps what is not complete. */
@@ -47,10 +67,10 @@ function createParser() {
   let type = "";
   let afterReturn = false;
 
-  function line(text: string, events: string[]): void {
+  function line(text: string, events: StreamEvent[]): void {
     if (text === "") {
       // An event without data only announces an id (2025-11-25).
-      if (size > 0 && (type === "" || type === "message")) events.push(data.join("\n"));
+      if (size > 0) events.push({ type: type === "" ? "message" : type, data: data.join("\n") });
       data = [];
       size = 0;
       type = "";
@@ -69,8 +89,8 @@ function createParser() {
     /** Characters of the event that is being gathered. */
     pending: () => size,
 
-    feed(text: string): { events: string[]; rest: string } {
-      const events: string[] = [];
+    feed(text: string): { events: StreamEvent[]; rest: string } {
+      const events: StreamEvent[] = [];
       // A line feed that follows a carriage return ends no line of its own, also when it comes with the next chunk.
       let from = afterReturn && text.startsWith("\n") ? 1 : 0;
       if (text !== "") afterReturn = false;

@@ -49,7 +49,7 @@ export type Exchange =
   | { readonly kind: "broken"; readonly breakage: Breakage; readonly cause: unknown };
 
 /** PS-32. */
-const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
+export const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
 const MAX_STREAM_BYTES = 256 * 1024 * 1024;
 /** An error page is not read further than it takes to see that it is no MCP message. */
 const MAX_ERROR_BYTES = 64 * 1024;
@@ -160,7 +160,8 @@ async function readBounded(response: Response, limit: number): Promise<string> {
   return text + decoder.decode();
 }
 
-function breakageOf(thrown: unknown, deadline: Deadline, when: "before headers" | "reading"): Breakage {
+/** Why a request or its answer broke, from what was thrown. */
+export function breakageOf(thrown: unknown, deadline: Deadline, when: "before headers" | "reading"): Breakage {
   if (deadline.isOver()) return "timeout";
   if (deadline.signal.aborted) return "left";
   if (thrown instanceof StreamTooLarge) return "too_large";

@@ -20,12 +20,21 @@ export interface ConnectFailure {
   readonly stage: "connect" | "auth" | "discover";
   readonly message: string;
   readonly isTimeout: boolean;
+  /** The HTTP status that it came with. */
+  readonly status?: number;
 }
 
 /** What a server turned out to be. */
-export type Verdict =
-  | { readonly era: "modern"; readonly server_info: string | null; readonly session: null }
-  | { readonly era: "legacy"; readonly server_info: string | null; readonly session: UpstreamSession };
+export type Verdict = Introduction &
+  ({ readonly era: "modern"; readonly session: null } | { readonly era: "legacy"; readonly session: UpstreamSession });
+
+/** What a server says of itself. */
+interface Introduction {
+  /** JSON text. */
+  readonly server_info: string | null;
+  /** Not longer than agents are ever shown. */
+  readonly instructions: string | null;
+}
 
 export type Probed =
   | { readonly ok: true; readonly verdict: Verdict }
@@ -48,7 +57,12 @@ export async function probe(line: Line): Promise<Probed> {
     if (listOf(result?.["supportedVersions"]).includes(MODERN_REVISION)) {
       return {
         ok: true,
-        verdict: { era: "modern", server_info: serverInfoOf(objectOf(result?.["_meta"])), session: null },
+        verdict: {
+          era: "modern",
+          server_info: serverInfoOf(objectOf(result?.["_meta"])),
+          instructions: instructionsOf(result),
+          session: null,
+        },
       };
     }
     const error = objectOf(message.value["error"]);
@@ -82,7 +96,10 @@ export async function openSession(line: Line): Promise<Probed> {
   }
   const session = { session_id: asked.sessionId, revision };
   await tellLegacy(line, session, { method: "notifications/initialized" });
-  return { ok: true, verdict: { era: "legacy", server_info: serverInfoOf(result), session } };
+  return {
+    ok: true,
+    verdict: { era: "legacy", server_info: serverInfoOf(result), instructions: instructionsOf(result), session },
+  };
 }
 
 /** Ends a session at the server. A server may refuse; nothing depends on it. */
@@ -110,9 +127,9 @@ export function failureOf(asked: Exclude<Asked, { kind: "answer" }>, stage: "con
   }
   const { status } = asked;
   if (isCredentialProblem(status)) {
-    return { stage: "auth", message: `The server refused the credential (HTTP ${status}).`, isTimeout: false };
+    return { stage: "auth", message: `The server refused the credential (HTTP ${status}).`, isTimeout: false, status };
   }
-  return { stage, message: `The server answered with HTTP ${status}.`, isTimeout: false };
+  return { stage, message: `The server answered with HTTP ${status}.`, isTimeout: false, status };
 }
 
 /** What each breakage is called, to admins and agents alike. */
@@ -133,6 +150,15 @@ export function isCredentialProblem(status: number): boolean {
 function serverInfoOf(holder: Readonly<Record<string, unknown>> | undefined): string | null {
   const info = objectOf(holder?.["serverInfo"] ?? holder?.["io.modelcontextprotocol/serverInfo"]);
   return info === undefined ? null : JSON.stringify(info);
+}
+
+/** Characters of a server's instructions that are kept (RB-23). */
+const MAX_INSTRUCTIONS = 4_000;
+
+function instructionsOf(result: Readonly<Record<string, unknown>> | undefined): string | null {
+  const text = result?.["instructions"];
+  if (typeof text !== "string" || text.trim() === "") return null;
+  return [...text.slice(0, 2 * MAX_INSTRUCTIONS)].slice(0, MAX_INSTRUCTIONS).join("").toWellFormed();
 }
 
 function objectOf(value: unknown): Readonly<Record<string, unknown>> | undefined {

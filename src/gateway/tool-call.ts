@@ -27,7 +27,8 @@ const CALL_TIMEOUT_MS = 60_000;
 const MAX_ATTEMPTS = 2;
 
 export interface ToolCallDeps {
-  readonly send: Send;
+  /** The way to a server, for the calls of one session. */
+  readonly sendTo: (record: ServerRecord, sessionName: string) => Send;
   readonly targetOf: (record: ServerRecord) => Promise<Target>;
   /**
    * The session with a legacy server that belongs to this client.
@@ -175,12 +176,13 @@ async function* attemptCall(
   // A client without a session of its own shares one upstream, where its ids may be another client's as well.
   const ownId = era === "legacy" && call.sessionId === null ? JSON.stringify(crypto.randomUUID()) : null;
   const forwarding = { message, toolName: tool.name, session, ownId, headers: call.headers };
+  const send = deps.sendTo(record, call.sessionName);
   const deadline = startDeadline(record.timeout_ms ?? CALL_TIMEOUT_MS, call.left);
   progress.attempts++;
   progress.upstreamStart ??= deps.clock();
   let end = () => endRequest(deadline);
   try {
-    const result = await exchange(deps.send, target, side.request(forwarding, era), deadline);
+    const result = await exchange(send, target, side.request(forwarding, era), deadline);
     const id = ownId ?? message.id;
     const from = { era, serverInfo: record.server_info };
     switch (result.kind) {
@@ -195,7 +197,7 @@ async function* attemptCall(
       }
       case "stream": {
         yield { kind: "streaming" };
-        const response = yield* readStream(deps, call, result.messages, { target, session, deadline, id });
+        const response = yield* readStream(deps, call, result.messages, { send, target, session, deadline, id });
         if (response === null) return brokenFailure(new ExchangeBroken("cut"));
         end = () => call.waitUntil(drain(result.messages, deadline));
         return { kind: "response", response: side.response(response, { ...from, status: 200 }, message) };
@@ -270,7 +272,7 @@ async function* readStream(
   deps: ToolCallDeps,
   call: ToolCall,
   messages: AsyncGenerator<Received>,
-  at: { target: Target; session: UpstreamSession | null; deadline: Deadline; id: string | null },
+  at: { send: Send; target: Target; session: UpstreamSession | null; deadline: Deadline; id: string | null },
 ): AsyncGenerator<CallEvent, Received | null> {
   // By hand: leaving a `for await` would close the stream, and with it the connection.
   for (let next = await messages.next(); !next.done; next = await messages.next()) {
@@ -280,7 +282,7 @@ async function* readStream(
       // A response to something else, or a second one, is dropped (P-72).
       if (isResponse(received, at.id)) return received;
     } else if (id !== undefined) {
-      await answerServer(deps, at, method, id);
+      await answerServer(at, method, id);
     } else {
       if (method === "notifications/progress") at.deadline.restart();
       // What fails here is tried again by the connector's own alarm.
@@ -296,8 +298,7 @@ async function* readStream(
 
 /** A request of the server: nothing was declared to it, so it gets a pong or a refusal. */
 async function answerServer(
-  { send }: ToolCallDeps,
-  { target, session }: { target: Target; session: UpstreamSession | null },
+  { send, target, session }: { send: Send; target: Target; session: UpstreamSession | null },
   method: unknown,
   id: unknown,
 ): Promise<void> {

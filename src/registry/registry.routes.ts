@@ -175,6 +175,9 @@ function viewOf(server: OpenServer): ServerView {
     auto_all: _a,
     era: _e,
     server_info: _i,
+    connection_detected: _d,
+    instructions,
+    approved_instructions,
     ...shown
   } = server.record;
   const { last_failure, timeout_ms, server_url, stdio_config } = shown;
@@ -184,6 +187,7 @@ function viewOf(server: OpenServer): ServerView {
     stdio_config:
       stdio_config === null ? null : { ...stdio_config, args: [...stdio_config.args], envs: [...stdio_config.envs] },
     timeout_ms: timeout_ms ?? DEFAULT_TIMEOUT_MS,
+    instructions: instructions === null ? null : approved_instructions,
     config: server.config,
     scopes: [...shown.scopes],
     org_ids: [...server.org_ids],

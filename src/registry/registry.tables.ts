@@ -8,7 +8,9 @@ export const servers = sqliteTable(
     /** The name in lower case: names are unique ignoring case (RG-14). */
     name_key: text().notNull(),
     display_name: text().notNull(),
-    connection_type: text({ enum: ["http", "sse", "stdio"] }).notNull(),
+    connection_type: text({ enum: ["http", "sse", "stdio", "inprocess"] }).notNull(),
+    /** No admin has chosen the transport: it was found, or is a guess until it is (CN-4). */
+    connection_detected: integer({ mode: "boolean" }).notNull().default(false),
     /** Empty for stdio servers. */
     server_url: text().notNull(),
     /** Null for all others. */
@@ -59,6 +61,10 @@ export const servers = sqliteTable(
     era: text({ enum: ["legacy", "modern"] }),
     /** `serverInfo` as the server gave it, JSON text. */
     server_info: text(),
+    /** What the server tells its clients about itself, as the last discovery had it. */
+    instructions: text(),
+    /** The instructions in force (PS-22). */
+    approved_instructions: text(),
     created: integer().notNull(),
     created_by: text().notNull(),
     modified: integer().notNull(),

@@ -67,7 +67,7 @@ export const ServerView = z.strictObject({
   server_id: z.string(),
   name: z.string(),
   display_name: z.string(),
-  connection_type: z.enum(["http", "sse", "stdio"]),
+  connection_type: z.enum(["http", "sse", "stdio", "inprocess"]),
   server_url: z.string().nullable(),
   stdio_config: z
     .strictObject({ command: z.string(), args: z.array(z.string()), envs: z.array(z.string()) })
@@ -100,6 +100,8 @@ export const ServerView = z.strictObject({
   last_failure: z
     .strictObject({ stage: z.enum(["connect", "auth", "discover"]), message: z.string(), at: DateTime })
     .nullable(),
+  /** What the server tells its clients about itself, as it is in force. */
+  instructions: z.string().nullable(),
   created: DateTime,
   created_by: z.string(),
   modified: DateTime,

@@ -14,6 +14,7 @@ import type { ServerInput, ServerPatch } from "./registry.wire.ts";
 import {
   type ConnectionType,
   defaultAuthType,
+  likelyConnectionType,
   parseConfig,
   parseConnectionType,
   parseDisplayName,
@@ -73,7 +74,11 @@ export interface DraftContext {
 export function draftServer(input: ServerInput, { refusalOf, now }: DraftContext): Draft {
   const name = parseServerName(input.name);
   const config = parseConfig(input.config ?? null);
-  const connection_type = parseConnectionType(input.connection_type ?? "http");
+  const connection_detected = input.connection_type === undefined;
+  const connection_type =
+    input.connection_type === undefined
+      ? likelyConnectionType(input.server_url ?? "")
+      : parseConnectionType(input.connection_type);
   const auth_type = input.auth_type ?? defaultAuthType(config);
   const oauth: OAuthFields = { ...NO_OAUTH, ...given(input) };
   checkOAuthFields(oauth, refusalOf);
@@ -88,6 +93,7 @@ export function draftServer(input: ServerInput, { refusalOf, now }: DraftContext
       name,
       display_name: input.display_name === undefined ? name : parseDisplayName(input.display_name, "display_name"),
       connection_type,
+      connection_detected,
       ...endpointOf(connection_type, input.server_url ?? null, input.stdio_config ?? null, refusalOf),
       enabled: parseEnabled(input.enabled ?? true),
       timeout_ms: parseTimeout(input.timeout_ms),
@@ -105,6 +111,8 @@ export function draftServer(input: ServerInput, { refusalOf, now }: DraftContext
       last_failure: isStdio ? { stage: "connect", message: WAITING_FOR_BRIDGE, at: now } : null,
       era: null,
       server_info: null,
+      instructions: null,
+      approved_instructions: null,
     },
     config,
     client_secret: input.client_secret ?? null,
@@ -115,8 +123,14 @@ export function draftServer(input: ServerInput, { refusalOf, now }: DraftContext
 /** @throws GatewayError `invalid_request` with the field; `conflict` never */
 export function draftChange(before: Before, patch: ServerPatch, { refusalOf }: DraftContext): DraftChange {
   const { record } = before;
+  const connection_detected = record.connection_detected && patch.connection_type === undefined;
   const connection_type =
-    patch.connection_type === undefined ? record.connection_type : parseConnectionType(patch.connection_type);
+    patch.connection_type !== undefined
+      ? parseConnectionType(patch.connection_type)
+      : // What was found at one URL says nothing about another one.
+        connection_detected && typeof patch.server_url === "string" && patch.server_url.trim() !== record.server_url
+        ? likelyConnectionType(patch.server_url)
+        : record.connection_type;
   if ((connection_type === "stdio") !== (record.connection_type === "stdio")) {
     throw invalid("connection_type", "cannot be changed to or from stdio");
   }
@@ -161,6 +175,7 @@ export function draftChange(before: Before, patch: ServerPatch, { refusalOf }: D
         ? {}
         : { display_name: parseDisplayName(patch.display_name, "display_name") }),
       connection_type,
+      connection_detected,
       ...endpoint,
       enabled,
       auth_type,

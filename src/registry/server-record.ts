@@ -4,7 +4,7 @@ import type { OAuthFields } from "./oauth-fields.ts";
 import type { ToolMode } from "./tool-policy.ts";
 
 export type AuthType = "none" | "headers" | "oauth" | "per_user_oauth";
-export type ConnectionType = "http" | "sse" | "stdio";
+export type ConnectionType = "http" | "sse" | "stdio" | "inprocess";
 export type ServerStatus = "active" | "pending_setup" | "error";
 export type ServerState = "connected" | "disconnected" | "error";
 export type DefinitionPolicy = "pin" | "trust";
@@ -32,7 +32,9 @@ export interface ServerRecord extends OAuthFields {
   readonly name: string;
   readonly display_name: string;
   readonly connection_type: ConnectionType;
-  /** `""` for stdio servers. */
+  /** No admin has chosen the transport: it was found, or is a guess until it is (CN-4). */
+  readonly connection_detected: boolean;
+  /** `""` for stdio and in-process servers. */
   readonly server_url: string;
   /** Null for all others. */
   readonly stdio_config: StdioConfig | null;
@@ -56,6 +58,10 @@ export interface ServerRecord extends OAuthFields {
   readonly era: "legacy" | "modern" | null;
   /** JSON text of the server's own `serverInfo`. */
   readonly server_info: string | null;
+  /** What the server tells its clients about itself, as the last discovery had it. */
+  readonly instructions: string | null;
+  /** The instructions in force (PS-22). */
+  readonly approved_instructions: string | null;
   readonly created: number;
   readonly created_by: string;
   readonly modified: number;
@@ -188,6 +194,11 @@ export function parseConnectionType(text: string): ConnectionType {
     throw new GatewayError("invalid_request", "in-process servers must be provided programmatically", { field });
   }
   throw new GatewayError("invalid_request", "connection_type must be one of: http, sse, stdio", { field });
+}
+
+/** CN-4: what is tried first where no admin has chosen. */
+export function likelyConnectionType(serverUrl: string): "http" | "sse" {
+  return URL.parse(serverUrl)?.pathname.endsWith("/sse") ? "sse" : "http";
 }
 
 /** BF-4. @throws GatewayError `invalid_request` naming the part */

@@ -1,9 +1,10 @@
 import { DurableObject } from "cloudflare:workers";
+import type { SseLink } from "../connector/sse-link.ts";
 import { causesOf, log } from "../platform/log.ts";
 import { migrateObject } from "../platform/object-schema.ts";
 import { createServices, type Services } from "../services.ts";
 import { sessionMigrations } from "./session.migrations.ts";
-import { type OpenUpstream, SESSION_IDLE_MS, type SessionFacts } from "./session.ts";
+import { type OpenUpstream, relayedServer, SESSION_IDLE_MS, type SessionFacts } from "./session.ts";
 import type { UpstreamOpened } from "./upstream-sessions.ts";
 
 /** Rows moved to D1 in one batch, and their characters: D1 takes two megabytes in one parameter. */
@@ -22,6 +23,8 @@ const RETRY_LIMIT_MS = 60_000;
 export class Session extends DurableObject<Env> {
   readonly #services: Services;
   readonly #opening = new Map<string, Promise<UpstreamOpened>>();
+  /** The sessions over HTTP+SSE, by server. They end with this instance, and the next call opens others. */
+  readonly #links = new Map<string, SseLink>();
   #retryMs = RETRY_MS;
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -60,6 +63,8 @@ export class Session extends DurableObject<Env> {
       .toArray();
     sql.exec("DELETE FROM session");
     sql.exec("DELETE FROM upstream");
+    for (const link of this.#links.values()) link.close();
+    this.#links.clear();
     this.ctx.waitUntil(
       Promise.all(open.map(({ server_id, ...session }) => this.#services.upstreamSessions.close(server_id, session))),
     );
@@ -89,14 +94,26 @@ export class Session extends DurableObject<Env> {
 
   async #openUpstream(serverId: string): Promise<UpstreamOpened> {
     const opened = await this.#services.upstreamSessions.open(serverId);
-    if (opened.ok) {
-      const { session_id, revision, target_key } = opened.session;
-      this.ctx.storage.sql.exec(
-        "INSERT OR REPLACE INTO upstream VALUES (?, ?, ?, ?)",
-        ...[serverId, session_id, revision, target_key],
-      );
-    }
-    return opened;
+    if (!opened.ok) return opened;
+    const { link, session } = opened;
+    const { session_id, revision, target_key } = session;
+    this.#links.get(serverId)?.close();
+    this.#links.delete(serverId);
+    if (link !== null) this.#links.set(serverId, link);
+    this.ctx.storage.sql.exec(
+      "INSERT OR REPLACE INTO upstream VALUES (?, ?, ?, ?)",
+      ...[serverId, session_id, revision, target_key],
+    );
+    return { ok: true, session };
+  }
+
+  /** Takes a message for a server over HTTP+SSE to the link that is held here (`SessionStub.relay`). */
+  override async fetch(request: Request): Promise<Response> {
+    const link = this.#links.get(relayedServer(request.url));
+    if (link === undefined) return new Response(null, { status: 404 });
+    const { signal } = request;
+    const headers = { "Mcp-Session-Id": request.headers.get("Mcp-Session-Id") ?? "" };
+    return link.send({ url: request.url, method: "POST", headers, body: await request.text(), signal }, "");
   }
 
   /**

@@ -1,6 +1,7 @@
 import { withOutages } from "../failure/unavailable.ts";
+import type { Outgoing } from "../platform/guarded-fetch.ts";
 import type { Session } from "./session.object.ts";
-import type { SessionFacts } from "./session.ts";
+import { relayUrl, type SessionFacts } from "./session.ts";
 import type { UpstreamOpened } from "./upstream-sessions.ts";
 
 /** The way to `Session` objects, by name. Each failure to reach one is `unavailable`. */
@@ -9,6 +10,11 @@ export interface SessionStub {
   facts(name: string): Promise<SessionFacts | null>;
   end(name: string): Promise<void>;
   upstream(name: string, serverId: string, lost: string | null): Promise<UpstreamOpened>;
+  /**
+   * Takes a message to a server whose session is a stream that the object holds. Answers as the server would if it had
+   * a Streamable HTTP endpoint; 404 when the stream is no more. Throws what the network throws.
+   */
+  relay(name: string, serverId: string, message: Outgoing): Promise<Response>;
   /** @param rows JSON text of a list of `CallRow`. */
   journal(name: string, rows: string): Promise<void>;
 }
@@ -16,13 +22,19 @@ export interface SessionStub {
 const TRIES = 3;
 
 export function sessionStub(namespace: DurableObjectNamespace<Session>): SessionStub {
-  return withOutages<SessionStub>({
+  const relay: SessionStub["relay"] = (name, serverId, { method, headers, body = "", signal }) => {
+    const session = { "Mcp-Session-Id": headers["Mcp-Session-Id"] ?? "" };
+    return namespace.getByName(name).fetch(relayUrl(serverId), { method, headers: session, body, signal });
+  };
+  const guarded = withOutages<Omit<SessionStub, "relay">>({
     open: (name, facts) => repeat(() => namespace.getByName(name).open(facts)),
     facts: (name) => repeat(() => namespace.getByName(name).facts()),
     end: (name) => repeat(() => namespace.getByName(name).end()),
     upstream: async (name, serverId, lost) => namespace.getByName(name).upstream(serverId, lost),
     journal: (name, rows) => repeat(() => namespace.getByName(name).journal(rows)),
   });
+  // What breaks here is an exchange with the server, and is judged as one.
+  return { ...guarded, relay };
 }
 
 /** Tries again what is safe to repeat, where the runtime says that this may help. */

@@ -22,5 +22,15 @@ export function defaultSessionName(org: string, principalId: string): string {
   return `default:${org}:${principalId}`;
 }
 
+/** Where a message for a server is sent within its `Session` object. */
+export function relayUrl(serverId: string): string {
+  return `https://session/${encodeURIComponent(serverId)}`;
+}
+
+/** The server that such an address is for. */
+export function relayedServer(url: string): string {
+  return decodeURIComponent(new URL(url).pathname.slice(1));
+}
+
 /** A session without a request for this long is over. */
 export const SESSION_IDLE_MS = 24 * 3_600_000;

@@ -2,6 +2,7 @@
 import type { UpstreamSession } from "../connector/ask.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { ExpiringMap } from "../platform/expiring-map.ts";
+import type { Send } from "../platform/guarded-fetch.ts";
 import type { TrustedMap } from "../platform/trusted.ts";
 import type { ServerRecord } from "../registry/server-record.ts";
 import type { SessionStub } from "./session.stub.ts";
@@ -37,6 +38,11 @@ export function createSessions({ stub, memory, upstreamMemory, ttlMs, clock }: S
     async end(id: string): Promise<void> {
       await stub.end(id);
       memory.delete(id);
+    },
+
+    /** Speaks with a server over HTTP+SSE, on the stream that a session holds. */
+    sendOver(name: string, serverId: string): Send {
+      return (message) => stub.relay(name, serverId, message);
     },
 
     /** The session with a legacy server that belongs to a client; see `ToolCallDeps.upstreamSession`. */

@@ -2,6 +2,8 @@
 
 import type { Target } from "../connector/exchange.ts";
 import { type ConnectFailure, closeSession, openSession } from "../connector/handshake.ts";
+import type { SseLink } from "../connector/sse-link.ts";
+import { openLine } from "../connector/transport.ts";
 import type { Send } from "../platform/guarded-fetch.ts";
 import { sha256Hex } from "../platform/hash.ts";
 import { DEFAULT_TIMEOUT_MS, type ServerRecord } from "../registry/server-record.ts";
@@ -11,6 +13,11 @@ export type UpstreamOpened =
   | { readonly ok: true; readonly session: OpenUpstream }
   | { readonly ok: false; readonly failure: ConnectFailure };
 
+/** The same, where the session was opened: over HTTP+SSE it is a link, which the one who opened it holds. */
+export type UpstreamHeld =
+  | (Extract<UpstreamOpened, { ok: true }> & { readonly link: SseLink | null })
+  | Extract<UpstreamOpened, { ok: false }>;
+
 export interface UpstreamSessionDeps {
   readonly serverOf: (serverId: string) => Promise<ServerRecord | null>;
   readonly targetOf: (record: ServerRecord) => Promise<Target>;
@@ -18,12 +25,12 @@ export interface UpstreamSessionDeps {
 }
 
 /** Names the endpoint and credential of a server; tells nothing about either. */
-export function targetKeyOf({ server_url, auth_type, config_sealed }: ServerRecord): string {
-  return sha256Hex(JSON.stringify([server_url, auth_type, config_sealed]));
+export function targetKeyOf({ connection_type, server_url, auth_type, config_sealed }: ServerRecord): string {
+  return sha256Hex(JSON.stringify([connection_type, server_url, auth_type, config_sealed]));
 }
 
 export function createUpstreamSessions({ serverOf, targetOf, send }: UpstreamSessionDeps) {
-  const gone: UpstreamOpened = {
+  const gone: UpstreamHeld = {
     ok: false,
     failure: { stage: "connect", message: "The server is no longer registered.", isTimeout: false },
   };
@@ -34,21 +41,28 @@ export function createUpstreamSessions({ serverOf, targetOf, send }: UpstreamSes
       return record === null ? "" : targetKeyOf(record);
     },
 
-    async open(serverId: string): Promise<UpstreamOpened> {
+    async open(serverId: string): Promise<UpstreamHeld> {
       const record = await serverOf(serverId);
       if (record === null || !record.enabled) return gone;
       const target = await targetOf(record);
-      const probed = await openSession({ send, target, timeoutMs: record.timeout_ms ?? DEFAULT_TIMEOUT_MS });
-      if (!probed.ok) return probed;
-      const { session } = probed.verdict;
-      if (session === null) return gone;
-      return { ok: true, session: { ...session, target_key: targetKeyOf(record) } };
+      const line = { send, target, timeoutMs: record.timeout_ms ?? DEFAULT_TIMEOUT_MS };
+      const opened = await openLine(line, record.connection_type === "sse" ? "sse" : "http");
+      if (!opened.ok) return opened;
+      const { link } = opened;
+      const probed = await openSession(opened.line);
+      if (!probed.ok || probed.verdict.session === null) {
+        link?.close();
+        return probed.ok ? gone : probed;
+      }
+      return { ok: true, session: { ...probed.verdict.session, target_key: targetKeyOf(record) }, link };
     },
 
     /** Best effort; a session that was opened for another endpoint or credential is left to end by itself. */
     async close(serverId: string, session: OpenUpstream): Promise<void> {
       const record = await serverOf(serverId);
       if (record === null || !record.enabled || targetKeyOf(record) !== session.target_key) return;
+      // A link is the session, and whoever holds it closes it.
+      if (record.connection_type === "sse") return;
       await closeSession(send, await targetOf(record), session);
     },
   };

@@ -10,9 +10,12 @@ function mergeDiscovery(
   rows: readonly ToolRow[],
   tools: readonly DiscoveredTool[],
   now: number,
-): Omit<Merge, "found" | "withdrawn"> {
-  const stored = { server_id: "srv_1", tool_mode, definition_policy: "pin", rows, changes: [] } as const;
-  const { found: _, withdrawn: _w, ...merge } = mergeStored(stored, tools, { now, newId: (prefix) => `${prefix}_1` });
+): Omit<Merge, "found" | "withdrawn" | "instructions"> {
+  const none = { instructions: null, approved_instructions: null };
+  const stored = { server_id: "srv_1", tool_mode, definition_policy: "pin", rows, changes: [], ...none } as const;
+  const discovery = { tools, instructions: null };
+  const made = mergeStored(stored, discovery, { now, newId: (prefix) => `${prefix}_1` });
+  const { found: _, withdrawn: _w, instructions: _i, ...merge } = made;
   return merge;
 }
 

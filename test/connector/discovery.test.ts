@@ -227,11 +227,6 @@ describe("POST /v1/servers/{id}/discover", () => {
       const { discover } = await register(gateway, server);
       expect(await (await discover()).json()).toMatchObject({ status: 400, detail });
     }
-    const sse = await register(gateway, { name: "sse", connection_type: "sse" });
-    expect(sse).toMatchObject({
-      state: "error",
-      last_failure: { stage: "connect", message: expect.stringContaining("HTTP+SSE") },
-    });
     expect(upstream.seen).toEqual([]);
   });
 

@@ -57,6 +57,7 @@ describe("POST /v1/servers", () => {
       ...NO_OAUTH,
       status: "active",
       state: "disconnected",
+      instructions: null,
       last_failure: null,
       created: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
       created_by: "admin-key",

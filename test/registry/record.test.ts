@@ -60,6 +60,7 @@ describe("a new server", () => {
       definition_policy: "pin",
       allow_on_all_virtual_keys: false,
       is_code_mode_client: false,
+      instructions: null,
       is_ping_available: true,
       status: "active",
       status_reason: null,

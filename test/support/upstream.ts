@@ -14,6 +14,8 @@ export interface Script {
   readonly era: "legacy" | "modern";
   /** JSON texts of the tools it lists. */
   readonly tools: readonly string[];
+  /** What it tells its clients about itself. */
+  readonly instructions?: string | undefined;
   /** Answers a `tools/call`; without it the call is answered with an empty result. */
   readonly call?: (seen: Seen) => Response | Promise<Response>;
   /** Answers anything, before the script does; undefined leaves it to the script. */
@@ -57,7 +59,8 @@ export function scriptedServer(initial: Script): ScriptedServer {
       case "initialize": {
         if (script.era === "modern") return rpcError(message, -32601, 404);
         const serverInfo = { name: "scripted", version: "1" };
-        const result = { protocolVersion: "2025-11-25", capabilities: { tools: {} }, serverInfo };
+        const { instructions } = script;
+        const result = { protocolVersion: "2025-11-25", capabilities: { tools: {} }, serverInfo, instructions };
         return json({ jsonrpc: "2.0", id: message["id"], result }, { "Mcp-Session-Id": `up-${++sessions}` });
       }
       case "server/discover": {
@@ -67,6 +70,7 @@ export function scriptedServer(initial: Script): ScriptedServer {
           resultType: "complete",
           supportedVersions: ["2026-07-28"],
           capabilities: { tools: {} },
+          instructions: script.instructions,
           _meta,
         };
         return json({ jsonrpc: "2.0", id: message["id"], result });

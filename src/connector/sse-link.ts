@@ -1,0 +1,218 @@
+/**
+ * HTTP+SSE, the transport of 2024-11-05 (protocol.md 4.5, P-38): a server sends on one stream and takes messages at an
+ * address of its own. The stream is the session, so a link lives where an object can hold it.
+ */
+import type { Outgoing, Send } from "../platform/guarded-fetch.ts";
+import { randomToken } from "../platform/ids.ts";
+import { isObject } from "../platform/json-value.ts";
+import { causesOf, log } from "../platform/log.ts";
+import type { Line } from "./ask.ts";
+import { DEADLINE_CAP_MS, startDeadline } from "./deadline.ts";
+import { readTypedEvents, type StreamEvent } from "./event-stream.ts";
+import { breakageOf, type Exchange, MAX_MESSAGE_BYTES, parseMessage, type Received } from "./exchange.ts";
+
+export interface SseLink {
+  /** Names the link in `Mcp-Session-Id`. */
+  readonly id: string;
+  /**
+   * Speaks with the server as if it had a Streamable HTTP endpoint: what is posted here goes to the server's address,
+   * and is answered with a stream of what the server sends for it. A request of another link, or one that comes when
+   * the stream has ended, is answered with 404, as a server does that has forgotten a session. DELETE ends the link.
+   */
+  readonly send: Send;
+  /** Ends the stream. Requests that wait for an answer fail. */
+  readonly close: () => void;
+}
+
+export type LinkOpened =
+  | { readonly ok: true; readonly link: SseLink }
+  | { readonly ok: false; readonly why: Extract<Exchange, { kind: "status" | "broken" }> };
+
+/** A link that nobody uses for this long is closed; the next call opens another. */
+const IDLE_MS = 300_000;
+/** Bytes that wait for a reader that is slower than the server, before the request is given up. */
+const MAX_WAITING_BYTES = MAX_MESSAGE_BYTES;
+
+/** A request that waits for its response. */
+interface Pending {
+  readonly progressToken: unknown;
+  readonly put: (text: string) => void;
+  /** Ends the stream of the request. Without a response in it, the exchange counts as cut off. */
+  readonly end: () => void;
+}
+
+/** Opens the stream and waits for the address, no longer than for any answer. */
+export async function openSseLink({ send, target, timeoutMs }: Line): Promise<LinkOpened> {
+  const { server_url } = target;
+  const { origin } = new URL(server_url);
+  const deadline = startDeadline(timeoutMs);
+  const headers = { ...target.headers, Accept: "text/event-stream" };
+  let response: Response;
+  try {
+    response = await send({ url: server_url, method: "GET", headers, signal: deadline.signal }, origin);
+  } catch (cause) {
+    deadline.clear();
+    return { ok: false, why: { kind: "broken", breakage: breakageOf(cause, deadline, "before headers"), cause } };
+  }
+  const isStream = /^\s*text\/event-stream\s*(;|$)/i.test(response.headers.get("Content-Type") ?? "");
+  if (!response.ok || !isStream || response.body === null) {
+    deadline.clear();
+    await response.body?.cancel();
+    return { ok: false, why: response.ok ? notSse() : { kind: "status", status: response.status } };
+  }
+  const events = readTypedEvents(response.body, { event: MAX_MESSAGE_BYTES, total: Number.POSITIVE_INFINITY });
+  // A Streamable HTTP server may hold such a stream open in silence: no address in time says only that this is none.
+  const first = await events.next().catch(() => undefined);
+  deadline.clear();
+  const event = first?.done === false ? first.value : undefined;
+  const address = event?.type === "endpoint" ? URL.parse(event.data, server_url) : null;
+  // What is posted carries the credential, so it goes to nobody but the server.
+  if (address === null || address.origin !== origin) {
+    deadline.abort();
+    return { ok: false, why: notSse() };
+  }
+  return { ok: true, link: startLink({ send, target, timeoutMs }, address.href, events, deadline.abort) };
+}
+
+function notSse(): Extract<Exchange, { kind: "broken" }> {
+  return { kind: "broken", breakage: "not_mcp", cause: undefined };
+}
+
+function startLink(
+  { send, target }: Line,
+  address: string,
+  events: AsyncGenerator<StreamEvent>,
+  abort: () => void,
+): SseLink {
+  const id = randomToken(16);
+  const pending = new Map<string, Pending>();
+  const { origin } = new URL(address);
+  let isOpen = true;
+  let idle = setTimeout(close, IDLE_MS);
+
+  function close(): void {
+    isOpen = false;
+    clearTimeout(idle);
+    abort();
+    for (const request of pending.values()) request.end();
+    pending.clear();
+  }
+
+  /** What is said to the server without waiting for what it says to it. */
+  function tell(message: object): void {
+    const deadline = startDeadline(DEADLINE_CAP_MS);
+    post(JSON.stringify({ jsonrpc: "2.0", ...message }), deadline.signal)
+      .then((response) => response.body?.cancel())
+      .catch((thrown) => log("warn", "sse_tell_failed", { server_id: target.server_id, causes: causesOf(thrown) }))
+      .finally(deadline.clear);
+  }
+
+  function post(body: string, signal: AbortSignal): Promise<Response> {
+    const headers = { ...target.headers, "Content-Type": "application/json" };
+    return send({ url: address, method: "POST", headers, body, signal }, origin);
+  }
+
+  /** Messages that belong to no request by what they say go with the one that has waited longest. */
+  function ownerOf({ value }: Received): Pending | undefined {
+    const params = value["params"];
+    const token = value["method"] === "notifications/progress" && isObject(params) ? params["progressToken"] : null;
+    const named = token === null ? undefined : [...pending.values()].find((one) => one.progressToken === token);
+    return named ?? (token === null ? pending.values().next().value : undefined);
+  }
+
+  function take(received: Received): void {
+    const { id: requestId, method } = received.value;
+    if (method === undefined) {
+      const key = JSON.stringify(requestId);
+      const request = pending.get(key);
+      pending.delete(key);
+      request?.put(received.text);
+      request?.end();
+      return;
+    }
+    const owner = ownerOf(received);
+    if (owner !== undefined) owner.put(received.text);
+    // A request of a server that nobody is speaking with.
+    else if (requestId !== undefined && method === "ping") tell({ id: requestId, result: {} });
+    else if (requestId !== undefined) tell({ id: requestId, error: { code: -32601, message: "Nobody is there." } });
+  }
+
+  async function read(): Promise<void> {
+    for await (const { type, data } of events) {
+      const message = type === "message" ? parseMessage(data) : null;
+      if (message !== null) take(message);
+    }
+  }
+  // However the stream ends, the link does.
+  read()
+    .catch(() => undefined)
+    .finally(close);
+
+  /** A request and the stream of what comes for it. */
+  async function request(key: string, value: Received["value"], { body = "", signal }: Outgoing): Promise<Response> {
+    if (pending.has(key)) return new Response(null, { status: 409 });
+    const stream = new ReadableStream<Uint8Array>(
+      {
+        start(controller) {
+          const encoder = new TextEncoder();
+          pending.set(key, {
+            progressToken: progressTokenOf(value),
+            put(text) {
+              controller.enqueue(encoder.encode(`data: ${text.replace(/\r\n|\n|\r/g, "\ndata: ")}\n\n`));
+              if ((controller.desiredSize ?? 0) < -MAX_WAITING_BYTES) giveUp(true);
+            },
+            end: () => controller.close(),
+          });
+        },
+        cancel: () => giveUp(false),
+      },
+      new ByteLengthQueuingStrategy({ highWaterMark: 0 }),
+    );
+    const giveUp = (isStreamOpen: boolean) => {
+      const one = pending.get(key);
+      if (!pending.delete(key)) return;
+      if (isStreamOpen) one?.end();
+      tell({ method: "notifications/cancelled", params: { requestId: value["id"], reason: "nobody waits for it" } });
+    };
+    signal.addEventListener("abort", () => giveUp(true));
+    try {
+      const response = await post(body, signal);
+      await response.body?.cancel();
+      if (response.ok) {
+        return new Response(stream, { headers: { "Content-Type": "text/event-stream", "Mcp-Session-Id": id } });
+      }
+      pending.delete(key);
+      return new Response(null, { status: response.status });
+    } catch (thrown) {
+      pending.delete(key);
+      throw thrown;
+    }
+  }
+
+  return {
+    id,
+    close,
+    async send(outgoing) {
+      const named = new Headers(outgoing.headers).get("Mcp-Session-Id");
+      if (!isOpen || (named !== null && named !== id)) return new Response(null, { status: 404 });
+      clearTimeout(idle);
+      idle = setTimeout(close, IDLE_MS);
+      if (outgoing.method !== "POST") {
+        close();
+        return new Response(null, { status: 204 });
+      }
+      const message = parseMessage(outgoing.body ?? "");
+      if (message !== null && "method" in message.value && message.value["id"] !== undefined) {
+        return request(JSON.stringify(message.value["id"]), message.value, outgoing);
+      }
+      const response = await post(outgoing.body ?? "", outgoing.signal);
+      await response.body?.cancel();
+      return new Response(null, { status: response.ok ? 202 : response.status });
+    },
+  };
+}
+
+function progressTokenOf({ params }: Received["value"]): unknown {
+  const meta = isObject(params) ? params["_meta"] : undefined;
+  return isObject(meta) ? meta["progressToken"] : undefined;
+}
