@@ -47,13 +47,19 @@ export function createApp(overrides: Partial<Platform> = {}): Hono<AppEnv> {
   const memory = createMemory(platform.clock);
   const app = new Hono<AppEnv>();
   // Wiring costs more than a cached call does, and an isolate gets the same bindings with every request.
-  let wired: { readonly env: Env; readonly services: Services } | undefined;
+  let wired: { readonly env: Env; readonly services: Services; isProvided: boolean } | undefined;
 
   app.use(async (c, next) => {
     const requestId = crypto.randomUUID();
     c.set("requestId", requestId);
-    if (wired?.env !== c.env) wired = { env: c.env, services: createServices(c.env, platform, memory) };
+    if (wired?.env !== c.env) {
+      wired = { env: c.env, services: createServices(c.env, platform, memory), isProvided: false };
+    }
     c.set("services", wired.services);
+    if (!wired.isProvided) {
+      await wired.services.provide().catch((thrown) => log("error", "provide_failed", { causes: causesOf(thrown) }));
+      wired.isProvided = true;
+    }
     await next();
     secure(c.res, requestId);
   });

@@ -21,9 +21,10 @@ import { createIdentity } from "./identity/identity.ts";
 import type { KeyPrincipal } from "./identity/principal.ts";
 import type { Clock } from "./platform/clock.ts";
 import { ExpiringMap } from "./platform/expiring-map.ts";
-import { guardedFetch, type Network, realNetwork, refusalOf } from "./platform/guarded-fetch.ts";
+import { guardedFetch, type Network, realNetwork, refusalOf, type Send } from "./platform/guarded-fetch.ts";
 import { createNewId, type NewId } from "./platform/ids.ts";
 import { TrustedMap } from "./platform/trusted.ts";
+import { IN_PROCESS_URL, type InProcessServer, requireWritable } from "./registry/inprocess.ts";
 import { d1OrgContextStore } from "./registry/org-contexts.store.ts";
 import { createOrgContexts } from "./registry/org-contexts.ts";
 import { d1RegistryStore } from "./registry/registry.store.ts";
@@ -39,11 +40,18 @@ export interface Platform {
   readonly clock: Clock;
   readonly network: Network;
   readonly newId: NewId;
+  /** The servers that code brings besides the built-in one. */
+  readonly inProcess: readonly InProcessServer[];
 }
 
 const realClock: Clock = () => Date.now();
 
-export const realPlatform: Platform = { clock: realClock, network: realNetwork, newId: createNewId(realClock) };
+export const realPlatform: Platform = {
+  clock: realClock,
+  network: realNetwork,
+  newId: createNewId(realClock),
+  inProcess: [],
+};
 
 /** What one isolate remembers between requests: plain values only, each with a stated lifetime. */
 export interface Memory {
@@ -88,9 +96,14 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
   const connectors = connectorStub(env.CONNECTOR);
   const stub = sessionStub(env.SESSION);
 
+  const sendTo = ({ connection_type, server_id }: ServerRecord): Send => {
+    if (connection_type !== "inprocess") return send;
+    const server = platform.inProcess.find(({ name }) => name === server_id);
+    return async ({ url, ...init }) => server?.fetch(new Request(url, init)) ?? new Response(null, { status: 404 });
+  };
   const targetOf = async (record: ServerRecord): Promise<Target> => ({
     server_id: record.server_id,
-    server_url: record.server_url,
+    server_url: record.connection_type === "inprocess" ? IN_PROCESS_URL : record.server_url,
     headers: await leaseFor({ sealer, memory: memory.leases, clock }, record),
   });
   const onWritten = () => {
@@ -98,6 +111,8 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     memory.principals.clear();
   };
   const discover = async (serverId: string) => {
+    const record = await registryStore.get(serverId);
+    if (record !== null) requireWritable(record);
     const discovered = await connectors.discover(serverId);
     onWritten();
     if (discovered.ok) return discovered.report;
@@ -111,8 +126,8 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     clock,
   });
   const toolCalls: ToolCallDeps = {
-    sendTo: ({ connection_type, server_id }, sessionName) =>
-      connection_type === "sse" ? sessions.sendOver(sessionName, server_id) : send,
+    sendTo: (record, sessionName) =>
+      record.connection_type === "sse" ? sessions.sendOver(sessionName, record.server_id) : sendTo(record),
     targetOf,
     upstreamSession: (name, { record }, lost) => sessions.upstream(name, record, lost),
     rediscover: async (serverId) => {
@@ -132,25 +147,43 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     ttlMs: config.snapshotTtlMs,
   });
 
+  const registry = createRegistry({
+    store: registryStore,
+    sealer,
+    refusalOf: (url) => refusalOf(url, { allowInsecure }),
+    onWritten,
+    discover,
+    forget: connectors.forget,
+    approveHeld: (serverId, by) => catalog.decideAll(serverId, "approved", by).then(() => undefined),
+    clock,
+    newId,
+  });
+  const connector = createConnector({
+    registry: registryStore,
+    catalog: catalogStore,
+    targetOf,
+    sendTo,
+    clock,
+    newId,
+  });
+
   return {
     config,
     clock,
     discover,
+    /** Brings what code brings into the registry and the catalog; once for an isolate, before its first answer. */
+    async provide(): Promise<void> {
+      for (const server of platform.inProcess) {
+        await registry.provide(server);
+        await connector.discover(server.name);
+        onWritten();
+      }
+    },
     sessions,
     toolCalls,
     callStore,
     health: createHealth(env),
-    registry: createRegistry({
-      store: registryStore,
-      sealer,
-      refusalOf: (url) => refusalOf(url, { allowInsecure }),
-      onWritten,
-      discover,
-      forget: connectors.forget,
-      approveHeld: (serverId, by) => catalog.decideAll(serverId, "approved", by).then(() => undefined),
-      clock,
-      newId,
-    }),
+    registry,
     catalog,
     orgContexts: createOrgContexts({
       store: d1OrgContextStore(env.DB),
@@ -168,7 +201,7 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     }),
     calls: createCalls({ store: callStore }),
     journal: createJournal({ memory: memory.journal, send: stub.journal, mode: config.journalMode, clock }),
-    connector: createConnector({ registry: registryStore, catalog: catalogStore, targetOf, send, clock, newId }),
-    upstreamSessions: createUpstreamSessions({ serverOf: (serverId) => registryStore.get(serverId), targetOf, send }),
+    connector,
+    upstreamSessions: createUpstreamSessions({ serverOf: (serverId) => registryStore.get(serverId), targetOf, sendTo }),
   };
 }

@@ -25,7 +25,7 @@ export const OPEN: Readonly<Record<string, Ranges>> = {
     RB: "2 6 15-16 26 38-42",
     BF: "1-3 5 8-13 18 30-31 34-42 44-45",
     RG: "6 9-10 15 27-30",
-    PS: "26 28-29 60-61 64-65 71",
+    PS: "26 28 60-61 64-65 71",
     T: "5 21 29 36 50",
   },
   "issue 4: identity, access and sign-in": {

@@ -44,6 +44,7 @@ export const catalogOperations = [
       body: ToolPatch,
       status: 200,
       answer: ToolView,
+      failures: ["read_only"],
     },
     async ({ services, principal, param, body, waitUntil }) => {
       await services.registry.setTool(param("server_id"), principal.id, param("name"), body);
@@ -58,7 +59,7 @@ export const catalogOperations = [
       summary: "Ask a server for its tools and bring the catalog up to date",
       status: 200,
       answer: DiscoveryReport,
-      failures: ["invalid_request", "upstream_failed", "upstream_timeout"],
+      failures: ["read_only", "invalid_request", "upstream_failed", "upstream_timeout"],
     },
     ({ services, param }) => services.discover(param("server_id")),
   ),

@@ -6,6 +6,7 @@ import { type Clock, isoTime } from "../platform/clock.ts";
 import type { Send } from "../platform/guarded-fetch.ts";
 import type { NewId } from "../platform/ids.ts";
 import {
+  type ConnectionType,
   DEFAULT_TIMEOUT_MS,
   type ServerRecord,
   type ServerSighting,
@@ -17,7 +18,7 @@ import { checkHealth } from "./health.ts";
 import { listTools } from "./list-tools.ts";
 import type { Era } from "./revisions.ts";
 import { FAILURES_TO_DISCONNECT } from "./schedule.ts";
-import { connect, openLine, type Transport } from "./transport.ts";
+import { type Connection, connect, openLine, type Transport } from "./transport.ts";
 
 export interface ConnectorDeps {
   readonly registry: {
@@ -30,7 +31,8 @@ export interface ConnectorDeps {
     apply(start: ServerRecord & Standing, merge: Merge, seen: Sighting): Promise<boolean>;
   };
   readonly targetOf: (record: ServerRecord) => Promise<Target>;
-  readonly send: Send;
+  /** The way to a server. */
+  readonly sendTo: (record: ServerRecord) => Send;
   readonly clock: Clock;
   readonly newId: NewId;
 }
@@ -44,7 +46,7 @@ export type Discovered =
 export interface Sighting {
   readonly era: Era;
   readonly server_info: string | null;
-  readonly connection_type: Transport;
+  readonly connection_type: ConnectionType;
 }
 
 /** Why there is nothing to connect to; null when there is. */
@@ -54,7 +56,12 @@ function refusalOf({ enabled, connection_type, status }: ServerRecord): string |
   return status === "active" ? null : "The server's registration is not complete.";
 }
 
-/** Servers of other kinds are not connected to (`refusalOf`). */
+/** What a discovery knows of the transport now; how an in-process server is reached is never in question. */
+function foundTransport({ connection_type }: ServerRecord, { transport }: Connection): ConnectionType {
+  return connection_type === "inprocess" ? connection_type : transport;
+}
+
+/** In-process servers answer over HTTP, and stdio servers are not connected to (`refusalOf`). */
 function transportOf({ connection_type }: ServerRecord): Transport {
   return connection_type === "sse" ? "sse" : "http";
 }
@@ -65,7 +72,7 @@ const MAX_ROUNDS = 3;
 /** What a check of a server's health came to. */
 export type Checked = "well" | "failed" | "gone";
 
-export function createConnector({ registry, catalog, targetOf, send, clock, newId }: ConnectorDeps) {
+export function createConnector({ registry, catalog, targetOf, sendTo, clock, newId }: ConnectorDeps) {
   async function failed(record: ServerRecord, { stage, message, isTimeout }: ConnectFailure): Promise<Discovered> {
     const last_failure = { stage, message, at: clock() };
     await registry.recordSighting(record.server_id, record.server_url, { state: "error", last_failure });
@@ -81,10 +88,10 @@ export function createConnector({ registry, catalog, targetOf, send, clock, newI
         const refusal = refusalOf(record);
         if (refusal !== null) return { ok: false, code: "invalid_request", message: refusal };
         const target = await targetOf(record);
-        const line = { send, target, timeoutMs: record.timeout_ms ?? DEFAULT_TIMEOUT_MS };
+        const line = { send: sendTo(record), target, timeoutMs: record.timeout_ms ?? DEFAULT_TIMEOUT_MS };
         const connected = await connect(line, transportOf(record), !record.connection_detected);
         if (!connected.ok) return failed(record, connected.failure);
-        const { verdict, transport } = connected.connection;
+        const { verdict } = connected.connection;
         const listed = await listTools(connected.connection.line, verdict);
         await connected.connection.close();
         if (!listed.ok) return failed(record, listed.failure);
@@ -95,7 +102,7 @@ export function createConnector({ registry, catalog, targetOf, send, clock, newI
         const start = { ...record, ...standing };
         const { tools } = listed;
         const merge = mergeDiscovery(start, { tools, instructions }, { now: clock(), newId });
-        const seen = { era, server_info, connection_type: transport };
+        const seen = { era, server_info, connection_type: foundTransport(record, connected.connection) };
         if (!(await catalog.apply(start, merge, seen))) continue;
         const { added, changed, vanished } = merge;
         const report = {
@@ -120,7 +127,11 @@ export function createConnector({ registry, catalog, targetOf, send, clock, newI
     async check(serverId: string, failures: number): Promise<Checked> {
       const record = await registry.get(serverId);
       if (record === null || !record.enabled || record.era === null) return "gone";
-      const line = { send, target: await targetOf(record), timeoutMs: record.timeout_ms ?? DEFAULT_TIMEOUT_MS };
+      const line = {
+        send: sendTo(record),
+        target: await targetOf(record),
+        timeoutMs: record.timeout_ms ?? DEFAULT_TIMEOUT_MS,
+      };
       const opened = await openLine(line, transportOf(record));
       const failure = opened.ok ? await checkHealth(opened.line, record.era, record.is_ping_available) : opened.failure;
       if (opened.ok) opened.link?.close();

@@ -54,7 +54,7 @@ export function allowlistOf(
 ): AllowlistEntry[] {
   const entries = new Map<string, AllowlistEntry>();
   const enabled = servers
-    .filter((server) => server.enabled)
+    .filter((server) => server.enabled && server.server_url !== "")
     .map(({ name, server_url }) => ({ name: name.toLowerCase(), server_url }));
   for (const { name, server_url } of enabled.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
     const url = new URL(server_url);

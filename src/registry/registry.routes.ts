@@ -66,7 +66,7 @@ export const registryOperations = [
       body: ServerPatch,
       status: 200,
       answer: ServerView,
-      failures: ["conflict"],
+      failures: ["read_only", "conflict"],
     },
     async ({ services, principal, param, body, self }) =>
       viewOf(await services.registry.update(param("server_id"), principal.id, body, self)),
@@ -79,7 +79,7 @@ export const registryOperations = [
       summary: "Connect to a server anew",
       status: 200,
       answer: ServerView,
-      failures: ["invalid_request", "upstream_failed", "upstream_timeout"],
+      failures: ["read_only", "invalid_request", "upstream_failed", "upstream_timeout"],
     },
     async ({ services, param }) => viewOf(await services.registry.reconnect(param("server_id"))),
   ),
@@ -91,6 +91,7 @@ export const registryOperations = [
       summary: "Delete a server, its tools, its changes and its key assignments",
       status: 200,
       answer: z.strictObject({ deleted: z.literal(true) }),
+      failures: ["read_only"],
     },
     async ({ services, param }) => {
       await services.registry.remove(param("server_id"));
@@ -106,6 +107,7 @@ export const registryOperations = [
       body: OrgIds,
       status: 200,
       answer: ServerView,
+      failures: ["read_only"],
     },
     async ({ services, principal, param, body }) =>
       viewOf(await services.registry.setOrgs(param("server_id"), principal.id, body.org_ids)),
@@ -133,6 +135,7 @@ export const registryOperations = [
       body: AllowedTools,
       status: 200,
       answer: ServerView,
+      failures: ["read_only"],
     },
     async ({ services, principal, param, body }) =>
       viewOf(await services.registry.setAllowedTools(param("server_id"), principal.id, body.allowed_tools)),
@@ -146,6 +149,7 @@ export const registryOperations = [
       body: CopySource,
       status: 200,
       answer: ServerView,
+      failures: ["read_only"],
     },
     async ({ services, principal, param, body }) =>
       viewOf(await services.registry.copyAllowedTools(param("server_id"), principal.id, body.source_server_id)),

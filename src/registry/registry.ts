@@ -7,6 +7,7 @@ import type { Clock } from "../platform/clock.ts";
 import type { NewId } from "../platform/ids.ts";
 import { causesOf, log } from "../platform/log.ts";
 import { type AllowlistEvent, allowlistEvent, allowlistOf } from "./allowlist.ts";
+import { type InProcessServer, inProcessRecord, requireWritable } from "./inprocess.ts";
 import type { RegistryStore, ServerChange } from "./registry.store.ts";
 import type { ServerInput, ServerPatch, ServerQuery } from "./registry.wire.ts";
 import { type DraftContext, draftChange, draftServer, originOf } from "./server-draft.ts";
@@ -161,6 +162,14 @@ export function createRegistry(deps: RegistryDeps) {
       return openServer(await requireServer(server_id));
     },
 
+    /** Puts the record of a server that code brings in the registry, unless it is there. @throws GatewayError `conflict` */
+    async provide(server: InProcessServer): Promise<void> {
+      if ((await store.get(server.name)) !== null) return;
+      const record = inProcessRecord(server, clock());
+      await store.insert(record, [], {}, allowlistEvent("create", record, { now: clock(), newId }));
+      deps.onWritten();
+    },
+
     /** Changes only what is given (RG-19, RG-20). Where the endpoint changed, the server is connected to anew. */
     async update(serverId: string, by: string, patch: ServerPatch, self: string): Promise<OpenServer> {
       const orgIds = patch.org_ids === undefined ? undefined : await requireOrgs(patch.org_ids);
@@ -194,6 +203,7 @@ export function createRegistry(deps: RegistryDeps) {
     /** Copies the policy of another server, whole (RB-33). */
     async copyAllowedTools(serverId: string, by: string, sourceId: string): Promise<OpenServer> {
       const target = await requireServer(serverId);
+      requireWritable(target);
       const source = await openServer(await requireServer(sourceId));
       if (sourceId === serverId) return openServer(target);
       const allowed = source.record.tool_mode === "all" ? (["*"] as const) : source.allowed_tools;
@@ -216,6 +226,7 @@ export function createRegistry(deps: RegistryDeps) {
 
     /** @throws GatewayError `not_found`; `invalid_request` for a disabled server; `upstream_failed`, `upstream_timeout` */
     async reconnect(serverId: string): Promise<OpenServer> {
+      requireWritable(await requireServer(serverId));
       await deps.discover(serverId);
       return openServer(await requireServer(serverId));
     },
@@ -223,6 +234,7 @@ export function createRegistry(deps: RegistryDeps) {
     /** @throws GatewayError `not_found` */
     async remove(serverId: string): Promise<void> {
       const record = await requireServer(serverId);
+      requireWritable(record);
       const event = allowlistEvent("delete", record, { now: clock(), newId });
       if (!(await store.remove(serverId, event))) throw new GatewayError("not_found", "There is no such server.");
       deps.onWritten();
@@ -245,6 +257,7 @@ export function createRegistry(deps: RegistryDeps) {
     let origin: string | undefined;
     for (let round = 0; round < MAX_ROUNDS; round++) {
       const before = await openServer(await requireServer(serverId), isConfigReplaced);
+      requireWritable(before.record);
       // What was meant for one origin, secrets above all, is not written to another (PS-52).
       origin ??= originOf(before.record.server_url);
       if (originOf(before.record.server_url) !== origin) break;

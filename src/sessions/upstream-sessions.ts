@@ -21,7 +21,8 @@ export type UpstreamHeld =
 export interface UpstreamSessionDeps {
   readonly serverOf: (serverId: string) => Promise<ServerRecord | null>;
   readonly targetOf: (record: ServerRecord) => Promise<Target>;
-  readonly send: Send;
+  /** The way to a server. */
+  readonly sendTo: (record: ServerRecord) => Send;
 }
 
 /** Names the endpoint and credential of a server; tells nothing about either. */
@@ -29,7 +30,7 @@ export function targetKeyOf({ connection_type, server_url, auth_type, config_sea
   return sha256Hex(JSON.stringify([connection_type, server_url, auth_type, config_sealed]));
 }
 
-export function createUpstreamSessions({ serverOf, targetOf, send }: UpstreamSessionDeps) {
+export function createUpstreamSessions({ serverOf, targetOf, sendTo }: UpstreamSessionDeps) {
   const gone: UpstreamHeld = {
     ok: false,
     failure: { stage: "connect", message: "The server is no longer registered.", isTimeout: false },
@@ -45,7 +46,7 @@ export function createUpstreamSessions({ serverOf, targetOf, send }: UpstreamSes
       const record = await serverOf(serverId);
       if (record === null || !record.enabled) return gone;
       const target = await targetOf(record);
-      const line = { send, target, timeoutMs: record.timeout_ms ?? DEFAULT_TIMEOUT_MS };
+      const line = { send: sendTo(record), target, timeoutMs: record.timeout_ms ?? DEFAULT_TIMEOUT_MS };
       const opened = await openLine(line, record.connection_type === "sse" ? "sse" : "http");
       if (!opened.ok) return opened;
       const { link } = opened;
@@ -63,7 +64,7 @@ export function createUpstreamSessions({ serverOf, targetOf, send }: UpstreamSes
       if (record === null || !record.enabled || targetKeyOf(record) !== session.target_key) return;
       // A link is the session, and whoever holds it closes it.
       if (record.connection_type === "sse") return;
-      await closeSession(send, await targetOf(record), session);
+      await closeSession(sendTo(record), await targetOf(record), session);
     },
   };
 }

@@ -60,7 +60,7 @@ describe("the transport of a server [CN-4]", () => {
     const gateway = startGateway(upstream.network);
     const server = await register(gateway, { name: "new", server_url: "https://new.example/sse", enabled: true });
     expect(server).toMatchObject({ connection_type: "http", state: "connected" });
-    expect(await storedValue("SELECT connection_detected FROM servers")).toBe(1);
+    expect(await storedValue("SELECT connection_detected FROM servers WHERE name = 'new'")).toBe(1);
   });
 
   it("is Streamable HTTP where a GET opens a stream that names no address", async () => {

@@ -25,7 +25,13 @@ async function create(gateway: TestGateway, body: Record<string, unknown>) {
 }
 
 async function servers(): Promise<number> {
-  return (await env.DB.prepare("SELECT COUNT(*) AS n FROM servers").first<{ n: number }>())?.n ?? -1;
+  return (
+    (
+      await env.DB.prepare("SELECT COUNT(*) AS n FROM servers WHERE connection_type <> 'inprocess'").first<{
+        n: number;
+      }>()
+    )?.n ?? -1
+  );
 }
 
 describe("a new server", () => {

@@ -19,7 +19,7 @@ describe("config at rest", () => {
     const gateway = startGateway(offline);
     const created = await register(gateway, { config: CONFIG });
     const path = `/v1/servers/${created.server_id}`;
-    const listed = await accepted<{ rows: ServerView[] }>(await gateway.admin("GET", "/v1/servers"));
+    const listed = await accepted<{ rows: ServerView[] }>(await gateway.admin("GET", "/v1/servers?name=docs"));
     const read = await accepted<ServerView>(await gateway.admin("GET", path));
     const changed = await accepted<ServerView>(await gateway.admin("PATCH", path, { display_name: "Docs" }));
     expect([created, listed.rows[0], read, changed].map((server) => server?.config)).toEqual(Array(4).fill(CONFIG));

@@ -3,6 +3,7 @@ import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test"
 import { env } from "cloudflare:workers";
 import { vi } from "vitest";
 import { createApp } from "../../src/app.ts";
+import type { Platform } from "../../src/services.ts";
 
 import { expectDocumented } from "./documented.ts";
 
@@ -23,9 +24,14 @@ export interface TestGateway {
 /**
  * @param network What answers every request that leaves, from the Worker and from its objects.
  * @param vars Bindings that differ from the defaults.
+ * @param overrides What code brings to the Worker; objects do not have it.
  */
-export function startGateway(network: FakeNetwork, vars: Record<string, unknown> = {}): TestGateway {
-  const app = createApp();
+export function startGateway(
+  network: FakeNetwork,
+  vars: Record<string, unknown> = {},
+  overrides: Partial<Platform> = {},
+): TestGateway {
+  const app = createApp(overrides);
   // Objects share the isolate, so one fake serves both them and the app.
   vi.spyOn(globalThis, "fetch").mockImplementation((input, init) => {
     const request = new Request(input, init);
