@@ -7,7 +7,7 @@ import { createCalls } from "./calls/calls.ts";
 import { createJournal, type JournalMemory } from "./calls/journal.ts";
 import { d1CatalogStore } from "./catalog/catalog.store.ts";
 import { createCatalog } from "./catalog/catalog.ts";
-import type { Snapshot } from "./catalog/snapshot.ts";
+import { type Snapshot, weightOf } from "./catalog/snapshot.ts";
 import { readConfig } from "./config.ts";
 import { connectorStub } from "./connector/connector.stub.ts";
 import { createConnector } from "./connector/connector.ts";
@@ -20,6 +20,7 @@ import { createHealth } from "./health.ts";
 import { createIdentity } from "./identity/identity.ts";
 import type { KeyPrincipal } from "./identity/principal.ts";
 import type { Clock } from "./platform/clock.ts";
+import { type ColoCache, coloCache } from "./platform/colo-cache.ts";
 import { ExpiringMap } from "./platform/expiring-map.ts";
 import { guardedFetch, type Network, realNetwork, refusalOf, type Send } from "./platform/guarded-fetch.ts";
 import { createNewId, type NewId } from "./platform/ids.ts";
@@ -40,6 +41,7 @@ export interface Platform {
   readonly clock: Clock;
   readonly network: Network;
   readonly newId: NewId;
+  readonly cache: ColoCache;
   /** The servers that code brings besides the built-in one. */
   readonly inProcess: readonly InProcessServer[];
 }
@@ -50,6 +52,7 @@ export const realPlatform: Platform = {
   clock: realClock,
   network: realNetwork,
   newId: createNewId(realClock),
+  cache: coloCache(),
   inProcess: [],
 };
 
@@ -67,16 +70,24 @@ export interface Memory {
   readonly upstreamSessions: ExpiringMap<string, OpenUpstream>;
   /** By session, twenty milliseconds. */
   readonly journal: JournalMemory;
+  /** Pages of `tools/list`, by everything they depend on. */
+  readonly toolPages: ExpiringMap<string, string>;
 }
+
+/** What an isolate may keep of snapshots, in tools: about 40 MiB. */
+const SNAPSHOT_TOOLS = 100_000;
+/** What it may keep of compiled pages, in characters. */
+const PAGES_LENGTH = 16 * 1024 * 1024;
 
 export function createMemory(clock: Clock): Memory {
   return {
-    snapshots: new TrustedMap(clock, 100),
+    snapshots: new TrustedMap(clock, SNAPSHOT_TOOLS, weightOf),
     principals: new ExpiringMap(clock, 10_000),
     leases: new ExpiringMap(clock, 10_000),
     sessions: new TrustedMap(clock, 10_000),
     upstreamSessions: new ExpiringMap(clock, 10_000),
     journal: new Map(),
+    toolPages: new ExpiringMap(clock, PAGES_LENGTH, ({ length }) => length),
   };
 }
 
@@ -84,7 +95,7 @@ export type Services = ReturnType<typeof createServices>;
 
 /** Wires the capabilities together, once for an isolate and once for each object: it constructs and never connects. */
 export function createServices(env: Env, platform = realPlatform, memory = createMemory(platform.clock)) {
-  const { clock, newId, network } = platform;
+  const { clock, newId, network, cache } = platform;
   const config = readConfig(env);
   const registryStore = d1RegistryStore(env.DB);
   const catalogStore = d1CatalogStore(env.DB);
@@ -144,6 +155,7 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     onWritten,
     clock,
     memory: memory.snapshots,
+    cache,
     ttlMs: config.snapshotTtlMs,
   });
 
@@ -181,6 +193,7 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     },
     sessions,
     toolCalls,
+    toolLists: { catalog, memory: memory.toolPages, cache, clock },
     callStore,
     health: createHealth(env),
     registry,

@@ -26,7 +26,7 @@ export const OPEN: Readonly<Record<string, Ranges>> = {
     BF: "1-3 5 8-13 18 30-31 34-42 44-45",
     RG: "6 9-10 15 27-30",
     PS: "26 28 60-61 64-65 71",
-    T: "5 21 29 36 50",
+    T: "5 29 36 50",
   },
   "issue 4: identity, access and sign-in": {
     BF: "6-7 29 33 50-52 59 63",
@@ -37,7 +37,7 @@ export const OPEN: Readonly<Record<string, Ranges>> = {
   "issue 5: credentials": {
     RB: "3 7-8 17-21 27-30 34-37",
     BF: "15-17 23-28 46-49 60",
-    CN: "1-3 5-12 15-31",
+    CN: "1-3 5-12 16-31",
     PS: "30-31 51-52 54-59",
     T: "2 4 6-11 18-20 25 37 42-43",
   },

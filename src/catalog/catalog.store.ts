@@ -48,6 +48,18 @@ export interface CatalogStore {
    */
   apply(start: ServerRecord & Standing, merge: Merge, seen: Sighting): Promise<boolean>;
   generationOf(orgId: string): Promise<Generation>;
+  /**
+   * Approved definitions of tools that an org may see, and the generation they were read at.
+   *
+   * @param tools Server and name of each.
+   */
+  definitions(
+    orgId: string,
+    tools: readonly (readonly [serverId: string, tool: string])[],
+  ): Promise<{
+    readonly generation: Generation;
+    readonly definitions: readonly { readonly server_id: string; readonly tool: string; readonly definition: string }[];
+  }>;
   /** Everything of the snapshot of an org, read in one batch. */
   read(orgId: string): Promise<{ generation: Generation; servers: ServerRecord[]; tools: CatalogTool[] }>;
 }
@@ -100,6 +112,17 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
           ...(withPolicy ? excluded("allowed", "is_new") : {}),
         },
       });
+
+  /** RB-11: a server without orgs is everybody's; one with orgs does not exist for any other. */
+  const isVisibleTo = (orgId: string) => {
+    const orgsOf = sql`SELECT org_id FROM server_orgs WHERE server_orgs.server_id = ${servers.server_id}`;
+    return sql`(NOT EXISTS (${orgsOf}) OR ${orgId} IN (${orgsOf}))`;
+  };
+
+  /** PS-31: the tool only reads, or doing it twice is doing it once. */
+  const isRepeatable = sql<number>`COALESCE('true' IN (
+    json_type(${serverTools.approved_definition}, '$.annotations.readOnlyHint'),
+    json_type(${serverTools.approved_definition}, '$.annotations.idempotentHint')), 0)`;
 
   const withdraw = (changeIds: readonly string[]) =>
     db
@@ -263,10 +286,31 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
       );
     },
 
+    async definitions(orgId, tools) {
+      const [rows, found] = await db.batch([
+        db
+          .select()
+          .from(generations)
+          .where(inArray(generations.org_id, ["*", orgId])),
+        db
+          .select({
+            server_id: serverTools.server_id,
+            tool: serverTools.tool,
+            definition: sql<string>`${serverTools.approved_definition}`,
+          })
+          .from(sql`json_each(${JSON.stringify(tools)}) AS wanted`)
+          .innerJoin(
+            serverTools,
+            sql`${serverTools.server_id} = wanted.value ->> 0 AND ${serverTools.tool} = wanted.value ->> 1`,
+          )
+          .innerJoin(servers, eq(servers.server_id, serverTools.server_id))
+          .where(and(isNotNull(serverTools.approved_definition), isVisibleTo(orgId))),
+      ]);
+      return { generation: generationFrom(orgId, rows), definitions: found };
+    },
+
     async read(orgId) {
-      // RB-11: a server without orgs is everybody's; one with orgs does not exist for any other.
-      const orgsOf = sql`SELECT org_id FROM server_orgs WHERE server_orgs.server_id = ${servers.server_id}`;
-      const isVisible = sql`(NOT EXISTS (${orgsOf}) OR ${orgId} IN (${orgsOf}))`;
+      const isVisible = isVisibleTo(orgId);
       const [rows, records, tools] = await db.batch([
         db
           .select()
@@ -279,8 +323,8 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
             tool: serverTools.tool,
             allowed: serverTools.allowed,
             auto: serverTools.auto,
-            approved_definition: sql<string>`${serverTools.approved_definition}`,
             approved_hash: sql<string>`${serverTools.approved_hash}`,
+            repeatable: isRepeatable,
           })
           .from(serverTools)
           .where(

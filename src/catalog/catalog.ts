@@ -3,6 +3,7 @@ import { GatewayError } from "../failure/gateway-error.ts";
 import { type Page, parsePage } from "../http/page.ts";
 import type { PageQuery } from "../http/page.wire.ts";
 import type { Clock } from "../platform/clock.ts";
+import type { ColoCache } from "../platform/colo-cache.ts";
 import { log } from "../platform/log.ts";
 import type { TrustedMap } from "../platform/trusted.ts";
 import type { ServerRecord } from "../registry/server-record.ts";
@@ -11,7 +12,7 @@ import type { CatalogStore, ListedRow } from "./catalog.store.ts";
 import type { ToolView } from "./catalog.wire.ts";
 import { factsOf } from "./definition.ts";
 import { exposedName } from "./exposed-name.ts";
-import { compileSnapshot, type Snapshot } from "./snapshot.ts";
+import { compileSnapshot, type Generation, type Snapshot, type Tool } from "./snapshot.ts";
 import type { ChangeState, Decision, ToolChange } from "./tool-change.ts";
 
 export interface CatalogDeps {
@@ -21,8 +22,12 @@ export interface CatalogDeps {
   readonly onWritten: () => void;
   readonly clock: Clock;
   readonly memory: TrustedMap<Snapshot>;
+  readonly cache: ColoCache;
   readonly ttlMs: number;
 }
+
+/** How long a snapshot is of use to other isolates; the generation in its key says whether it is the present one. */
+const CACHE_SECONDS = 600;
 
 interface ChangeQuery extends PageQuery {
   readonly state?: ChangeState | undefined;
@@ -33,18 +38,22 @@ export type WaitUntil = (work: Promise<unknown>) => void;
 
 export type Catalog = ReturnType<typeof createCatalog>;
 
-export function createCatalog({ store, serverOf, onWritten, clock, memory, ttlMs }: CatalogDeps) {
-  async function confirm(orgId: string, former: Snapshot | undefined): Promise<Snapshot> {
-    if (former !== undefined) {
-      const { registry, org } = await store.generationOf(orgId);
-      if (former.generation.registry === registry && former.generation.org === org) return former;
+export function createCatalog({ store, serverOf, onWritten, clock, memory, cache, ttlMs }: CatalogDeps) {
+  async function confirm(orgId: string, former: Snapshot | undefined, waitUntil: WaitUntil): Promise<Snapshot> {
+    const now = await store.generationOf(orgId);
+    if (former !== undefined && isSame(former.generation, now)) return former;
+    const cached = await cache.get(cacheKey(orgId, now));
+    if (cached !== null) {
+      const { servers, tools } = JSON.parse(cached) as Pick<Read, "servers" | "tools">;
+      return compileSnapshot(orgId, now, servers, tools);
     }
     const { generation, servers, tools } = await store.read(orgId);
+    waitUntil(cache.put(cacheKey(orgId, generation), JSON.stringify({ servers, tools }), CACHE_SECONDS));
     return compileSnapshot(orgId, generation, servers, tools);
   }
 
   function snapshotOf(orgId: string, waitUntil: WaitUntil): Promise<Snapshot> {
-    return memory.get(orgId, ttlMs, (former) => confirm(orgId, former), waitUntil);
+    return memory.get(orgId, ttlMs, (former) => confirm(orgId, former, waitUntil), waitUntil);
   }
 
   async function requireServer(serverId: string): Promise<ServerRecord> {
@@ -61,6 +70,26 @@ export function createCatalog({ store, serverOf, onWritten, clock, memory, ttlMs
     snapshotAnew(orgId: string, waitUntil: WaitUntil): Promise<Snapshot> {
       memory.delete(orgId);
       return snapshotOf(orgId, waitUntil);
+    },
+
+    /**
+     * The approved definitions of tools of a snapshot, JSON texts as received, by tool; those that are gone are left
+     * out.
+     *
+     * @returns Also whether they belong to the snapshot's generation; else they are newer.
+     */
+    async definitions({ org_id, generation }: Snapshot, tools: readonly Tool[]) {
+      const byKey = new Map(tools.map((tool) => [JSON.stringify([tool.server.record.server_id, tool.name]), tool]));
+      const read = await store.definitions(
+        org_id,
+        tools.map((tool) => [tool.server.record.server_id, tool.name] as const),
+      );
+      const texts = new Map<Tool, string>();
+      for (const { server_id, tool: name, definition } of read.definitions) {
+        const tool = byKey.get(JSON.stringify([server_id, name]));
+        if (tool !== undefined) texts.set(tool, definition);
+      }
+      return { texts, isOfSnapshot: isSame(generation, read.generation) };
     },
 
     /** The known and named tools of a server, sorted by name. @throws GatewayError `not_found` */
@@ -126,6 +155,16 @@ export function createCatalog({ store, serverOf, onWritten, clock, memory, ttlMs
       return decided;
     },
   };
+}
+
+type Read = Awaited<ReturnType<CatalogStore["read"]>>;
+
+function cacheKey(orgId: string, { registry, org }: Generation): string {
+  return JSON.stringify(["snapshot", orgId, registry, org]);
+}
+
+function isSame(a: Generation, b: Generation): boolean {
+  return a.registry === b.registry && a.org === b.org;
 }
 
 /** @param exposed The name on `/mcp`; a tool that is not offered has the one it would have. */

@@ -79,15 +79,6 @@ export function factsOf(definition: string): DefinitionFacts {
   };
 }
 
-/**
- * Whether a call may be sent again although it may have been executed: the *approved* definition says that it only
- * reads, or that doing it twice is doing it once (PS-31).
- */
-export function isRepeatable(definition: string): boolean {
-  const { annotations } = factsOf(definition);
-  return isObject(annotations) && (annotations["readOnlyHint"] === true || annotations["idempotentHint"] === true);
-}
-
 /** How a definition is shown. */
 export interface Showing {
   /** The exposed name. */

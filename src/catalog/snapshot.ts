@@ -5,7 +5,7 @@
 import type { ServerRecord } from "../registry/server-record.ts";
 import { exposedNames } from "./exposed-name.ts";
 
-/** A tool as the hot path sees it: its approved definition and the policy in force. */
+/** A tool as the hot path sees it: which definition is approved, and the policy in force. */
 export interface Tool {
   /** The server's own name. */
   readonly name: string;
@@ -13,9 +13,10 @@ export interface Tool {
   readonly allowed: boolean;
   /** May run without the user's approval (BF-61). */
   readonly auto_execute: boolean;
-  /** The approved definition, JSON text as received. */
-  readonly definition: string;
+  /** Of the approved definition. Its text is read when it is to be shown (`Catalog.definitions`). */
   readonly definition_hash: string;
+  /** A call may be sent again although it may have been executed, as the approved definition says (PS-31). */
+  readonly repeatable: boolean;
   readonly server: Server;
 }
 
@@ -39,15 +40,6 @@ export interface Snapshot {
   readonly serversById: ReadonlyMap<string, Server>;
   /** By exposed name. */
   readonly tools: ReadonlyMap<string, Tool>;
-  /** Compiled lists by view, filled as they are asked for; they end with the snapshot. */
-  readonly lists: Map<string, readonly ListedTool[]>;
-}
-
-/** One entry of a compiled `tools/list`. */
-export interface ListedTool {
-  readonly name: string;
-  /** JSON text. */
-  readonly shown: string;
 }
 
 /** A tool of the catalog that the last discovery knew. */
@@ -56,8 +48,14 @@ export interface CatalogTool {
   readonly tool: string;
   readonly allowed: boolean;
   readonly auto: boolean;
-  readonly approved_definition: string;
   readonly approved_hash: string;
+  /** SQLite's word for true and false. */
+  readonly repeatable: number;
+}
+
+/** Roughly, how much of an isolate's memory a snapshot takes, in tools. */
+export function weightOf({ tools, servers }: Snapshot): number {
+  return tools.size + 4 * servers.size;
 }
 
 /** Compiles what the stores hold. Pure. */
@@ -82,8 +80,8 @@ export function compileSnapshot(
       exposed_name: names[at] ?? "",
       allowed,
       auto_execute: allowed && (auto_all || row.auto),
-      definition: row.approved_definition,
       definition_hash: row.approved_hash,
+      repeatable: row.repeatable === 1,
       server: owner,
     };
     owner.tools.set(tool.name, tool);
@@ -96,6 +94,5 @@ export function compileSnapshot(
     servers: new Map(servers.map((server) => [server.record.name.toLowerCase(), server])),
     serversById: building,
     tools,
-    lists: new Map(),
   };
 }

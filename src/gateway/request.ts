@@ -8,6 +8,7 @@ import type { KeyPrincipal } from "../identity/principal.ts";
 import type { Sessions } from "../sessions/sessions.ts";
 import type { Accepts } from "./answer.ts";
 import type { ToolCallDeps } from "./tool-call.ts";
+import type { ToolListDeps } from "./tool-list.ts";
 
 /** What the doors work with. */
 export interface DoorServices {
@@ -16,6 +17,7 @@ export interface DoorServices {
   readonly catalog: Catalog;
   readonly sessions: Sessions;
   readonly toolCalls: ToolCallDeps;
+  readonly toolLists: ToolListDeps;
   readonly journal: Journal;
 }
 

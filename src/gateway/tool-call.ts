@@ -4,7 +4,6 @@
  */
 import { type Admission, admit, admitServer } from "../access/admission.ts";
 import { type CallRow, cut, loggedArguments } from "../calls/call.ts";
-import { isRepeatable } from "../catalog/definition.ts";
 import type { Server, Tool } from "../catalog/snapshot.ts";
 import { tellLegacy, type UpstreamSession } from "../connector/ask.ts";
 import { type Deadline, startDeadline } from "../connector/deadline.ts";
@@ -142,8 +141,7 @@ async function* performCall(
     const attempt = yield* attemptCall(deps, call, tool, target, session.session, progress);
     if (attempt.kind === "response") return attempt.response;
     const { retry } = attempt;
-    const isAgain =
-      retry === "always" || retry === "new session" || (retry === "repeatable" && isRepeatable(tool.definition));
+    const isAgain = retry === "always" || retry === "new session" || (retry === "repeatable" && tool.repeatable);
     if (progress.attempts >= MAX_ATTEMPTS || !isAgain || call.left.aborted) return failed(call, tool, attempt.reason);
     lost = retry === "new session" ? session.session : null;
   }

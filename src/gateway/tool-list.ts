@@ -1,58 +1,89 @@
-/** `tools/list`: answered from the snapshot, without contact to any server (P-11, P-12, R-16). */
+/** `tools/list`: answered from the snapshot and the catalog, without contact to any server (P-11, P-12, R-16). */
 import { admit, admitServer } from "../access/admission.ts";
+import type { Catalog } from "../catalog/catalog.ts";
 import { shownDefinition } from "../catalog/definition.ts";
-import type { ListedTool, Server, Snapshot } from "../catalog/snapshot.ts";
+import type { Server, Snapshot, Tool } from "../catalog/snapshot.ts";
 import type { Era } from "../connector/revisions.ts";
 import type { KeyPrincipal } from "../identity/principal.ts";
+import type { Clock } from "../platform/clock.ts";
+import type { ColoCache } from "../platform/colo-cache.ts";
+import type { ExpiringMap } from "../platform/expiring-map.ts";
 import { base64Url, fromBase64 } from "../platform/ids.ts";
 import type { ClientMessage } from "./client-message.ts";
 import { type DoorRequest, serverOfDoor } from "./request.ts";
 
+export interface ToolListDeps {
+  readonly catalog: Pick<Catalog, "definitions">;
+  /** Compiled pages by everything they depend on, weighed by their length. */
+  readonly memory: ExpiringMap<string, string>;
+  readonly cache: ColoCache;
+  readonly clock: Clock;
+}
+
 /** Tools of one page. */
 const PAGE_SIZE = 1_000;
-/** Compiled views that a snapshot keeps; a further one is compiled for its request only. */
-const MAX_VIEWS = 1_000;
+/** How long an isolate keeps a page that nobody asks for; its generation says whether it is the present one. */
+const KEEP_MS = 600_000;
+/** CN-15. */
+const CACHE_SECONDS = 60;
 
 export type ToolPage =
   /** The members of the result, JSON text without braces. */
   { readonly ok: true; readonly members: string } | { readonly ok: false; readonly message: string };
 
 /** One page of the tools that a principal may call at this door, sorted by name; at `/mcp` under exposed names. */
-export function listTools(request: DoorRequest, era: Era, { params }: ClientMessage): ToolPage {
-  const { snapshot, principal, slug } = request;
+export async function listTools(request: DoorRequest, era: Era, { params }: ClientMessage): Promise<ToolPage> {
+  const { snapshot, principal, slug, waitUntil, services } = request;
+  const { memory, cache, clock } = services.toolLists;
   const { cursor } = params;
-  const server = serverOfDoor(request);
+  const server = serverOfDoor(request) ?? null;
   // One wording for a server that is not there and one that the caller may not see (P-5).
-  if (slug !== null && admitServer(principal, server) !== null)
+  if (slug !== null && admitServer(principal, server ?? undefined) !== null)
     return { ok: false, message: `Unknown server: ${slug}` };
   const after = cursor === undefined ? null : nameOf(cursor);
   if (after === undefined) return { ok: false, message: "cursor is not one that this list gave." };
-  const all = viewOf(snapshot, principal, era, server ?? null);
-  const from = after === null ? 0 : all.findIndex(({ name }) => name > after);
-  const page = from === -1 ? [] : all.slice(from, from + PAGE_SIZE);
-  const last = page.at(-1);
-  const hasMore = last !== undefined && from + PAGE_SIZE < all.length;
-  const next = hasMore ? `,"nextCursor":${JSON.stringify(cursorOf(last.name))}` : "";
-  return { ok: true, members: `"tools":[${page.map(({ shown }) => shown).join(",")}]${next}` };
+
+  const { org_id, generation } = snapshot;
+  const door = server === null ? "*" : server.record.server_id;
+  const key = JSON.stringify(["tools", org_id, generation.registry, generation.org, principal.view, door, era, after]);
+  const held = memory.get(key) ?? (await cache.get(key));
+  if (held !== null) {
+    memory.set(key, held, clock() + KEEP_MS);
+    return { ok: true, members: held };
+  }
+  const { members, isOfSnapshot } = await compilePage(services.toolLists, { snapshot, principal, server, era, after });
+  if (isOfSnapshot) {
+    memory.set(key, members, clock() + KEEP_MS);
+    waitUntil(cache.put(key, members, CACHE_SECONDS));
+  }
+  return { ok: true, members };
 }
 
-function viewOf(snapshot: Snapshot, principal: KeyPrincipal, era: Era, server: Server | null): readonly ListedTool[] {
-  const view = `${server?.record.server_id ?? "*"} ${era} ${principal.id}`;
-  const held = snapshot.lists.get(view);
-  if (held !== undefined) return held;
-  const tools = server === null ? snapshot.tools.values() : server.tools.values();
-  const listed: ListedTool[] = [];
-  for (const tool of tools) {
-    if (!admit(principal, tool.server, tool).allowed) continue;
-    const name = server === null ? tool.exposed_name : tool.name;
-    listed.push({
-      name,
-      shown: shownDefinition(tool.definition, { name, auto_execute: tool.auto_execute, objectsOnly: era === "legacy" }),
-    });
+async function compilePage(
+  { catalog }: ToolListDeps,
+  of: { snapshot: Snapshot; principal: KeyPrincipal; server: Server | null; era: Era; after: string | null },
+): Promise<{ members: string; isOfSnapshot: boolean }> {
+  const { snapshot, principal, server, era, after } = of;
+  const shownAs = (tool: Tool) => (server === null ? tool.exposed_name : tool.name);
+  const tools: Tool[] = [];
+  for (const tool of (server ?? snapshot).tools.values()) {
+    if ((after === null || shownAs(tool) > after) && admit(principal, tool.server, tool).allowed) tools.push(tool);
   }
-  listed.sort((a, b) => (a.name < b.name ? -1 : 1));
-  if (snapshot.lists.size < MAX_VIEWS) snapshot.lists.set(view, listed);
-  return listed;
+  tools.sort((a, b) => (shownAs(a) < shownAs(b) ? -1 : 1));
+  const page = tools.slice(0, PAGE_SIZE);
+  const { texts, isOfSnapshot } = await catalog.definitions(snapshot, page);
+  const shown = page.flatMap((tool) => {
+    const definition = texts.get(tool);
+    if (definition === undefined) return [];
+    const { auto_execute } = tool;
+    return [shownDefinition(definition, { name: shownAs(tool), auto_execute, objectsOnly: era === "legacy" })];
+  });
+  const last = page.at(-1);
+  const next =
+    last === undefined || tools.length === page.length
+      ? ""
+      : `,"nextCursor":${JSON.stringify(cursorOf(shownAs(last)))}`;
+  return { members: `"tools":[${shown.join(",")}]${next}`, isOfSnapshot };
 }
 
 function cursorOf(name: string): string {

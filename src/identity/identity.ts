@@ -3,7 +3,7 @@ import { keyHash, looksLikeKey, type VerifiedKey } from "../access/virtual-key.t
 import { GatewayError } from "../failure/gateway-error.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { ExpiringMap } from "../platform/expiring-map.ts";
-import { equalInConstantTime } from "../platform/hash.ts";
+import { equalInConstantTime, sha256Hex } from "../platform/hash.ts";
 import type { Secret } from "../platform/secret.ts";
 import { bearerOf, credentialOf } from "./credential.ts";
 import { ADMIN_ID, type AdminPrincipal, type KeyPrincipal } from "./principal.ts";
@@ -40,6 +40,7 @@ export function createIdentity({ adminKey, defaultOrg, keys, memory, clock }: Id
       id: `key:${key.virtual_key_id}`,
       org: key.org_id,
       key: { virtual_key_id: key.virtual_key_id, name: key.name, rules },
+      view: sha256Hex(JSON.stringify([...rules].toSorted(([a], [b]) => (a < b ? -1 : 1)))),
       generation,
     };
     memory.set(hash, principal, clock() + KEEP_MS);

@@ -20,6 +20,8 @@ export interface KeyPrincipal {
     /** By server; a server that is not in it falls to `allow_on_all_virtual_keys`. */
     readonly rules: ReadonlyMap<string, KeyRule>;
   };
+  /** Names what of a snapshot it may see: principals of one org with equal views are shown the same lists. */
+  readonly view: string;
   /** The generation of the org that this was read at. */
   readonly generation: number;
 }

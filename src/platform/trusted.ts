@@ -9,6 +9,9 @@ interface Held<V> {
   readonly checking: number;
 }
 
+/** How long a copy that nobody asks for is kept: older than trusted it only saves reading what has not changed. */
+const KEEP_MS = 600_000;
+
 /** How long a second request leaves a confirmation to the first. */
 const CHECK_MS = 1_000;
 
@@ -18,8 +21,9 @@ export class TrustedMap<V> {
   readonly #clock: () => number;
   #epoch = 0;
 
-  constructor(clock: () => number, limit: number) {
-    this.#held = new ExpiringMap(clock, limit);
+  /** @param limit @param weightOf As of `ExpiringMap`. */
+  constructor(clock: () => number, limit: number, weightOf: (value: V) => number = () => 1) {
+    this.#held = new ExpiringMap(clock, limit, ({ value }) => weightOf(value));
     this.#clock = clock;
   }
 
@@ -37,13 +41,13 @@ export class TrustedMap<V> {
     behind: (work: Promise<unknown>) => void,
   ): Promise<V> {
     const held = this.#held.get(key);
-    if (held === undefined) return this.#read(key, ttlMs, undefined, confirm);
+    if (held === undefined) return this.#read(key, undefined, confirm);
     const now = this.#clock();
-    if (now - held.since >= ttlMs) return this.#read(key, ttlMs, held.value, confirm);
+    if (now - held.since >= ttlMs) return this.#read(key, held.value, confirm);
     if (now - held.since >= ttlMs / 2 && held.checking <= now) {
-      this.#held.set(key, { ...held, checking: now + CHECK_MS }, held.since + 2 * ttlMs);
-      // A confirmation that fails leaves the copy as it is; it ends by itself at the bound.
-      behind(this.#read(key, ttlMs, held.value, confirm).catch(() => undefined));
+      this.#held.set(key, { ...held, checking: now + CHECK_MS }, held.since + KEEP_MS);
+      // A confirmation that fails leaves the copy as it is; beyond the bound nobody takes it unconfirmed.
+      behind(this.#read(key, held.value, confirm).catch(() => undefined));
     }
     return held.value;
   }
@@ -59,17 +63,12 @@ export class TrustedMap<V> {
     this.#held.delete(key);
   }
 
-  async #read(
-    key: string,
-    ttlMs: number,
-    former: V | undefined,
-    confirm: (former: V | undefined) => Promise<V>,
-  ): Promise<V> {
+  async #read(key: string, former: V | undefined, confirm: (former: V | undefined) => Promise<V>): Promise<V> {
     const epoch = this.#epoch;
     const since = this.#clock();
     const value = await confirm(former);
     // A read that began before this isolate's own write must not bring the old value back.
-    if (epoch === this.#epoch) this.#held.set(key, { value, since, checking: 0 }, since + 2 * ttlMs);
+    if (epoch === this.#epoch) this.#held.set(key, { value, since, checking: 0 }, since + KEEP_MS);
     return value;
   }
 }

@@ -53,8 +53,8 @@ function snapshotOf(changes: Partial<ServerRecord>): Snapshot {
     tool: name,
     allowed,
     auto: false,
-    approved_definition: `{"name":"${name}"}`,
     approved_hash: name,
+    repeatable: 0,
   });
   const tools = [tool("search", true), tool("Search", true), tool("erase", false)];
   return compileSnapshot("default", { registry: 1, org: 1 }, [{ ...DOCS, ...changes }], tools);
@@ -62,7 +62,7 @@ function snapshotOf(changes: Partial<ServerRecord>): Snapshot {
 
 function keyWith(rules: Record<string, KeyRule>): KeyPrincipal {
   const key = { virtual_key_id: "key_1", name: "agent", rules: new Map(Object.entries(rules)) };
-  return { kind: "virtual_key", id: "key:key_1", org: "default", key, generation: 1 };
+  return { kind: "virtual_key", id: "key:key_1", org: "default", key, view: "", generation: 1 };
 }
 
 /** Whether a tool is admitted, or why not. */

@@ -122,10 +122,11 @@ describe("POST /v1/virtual-keys", () => {
 
   it("gives one name to one of those who ask for it at once", async () => {
     const gateway = startGateway(offline);
+    const before = await generationOf("default");
     const names = ["agent", "Agent", "AGENT"];
     const answers = await Promise.all(names.map((name) => gateway.admin("POST", PATH, { name })));
     expect(answers.map(({ status }) => status).toSorted()).toEqual([201, 409, 409]);
-    expect(await generationOf("default")).toBe(1);
+    expect(await generationOf("default")).toBe(before + 1);
   });
 });
 

@@ -1,11 +1,5 @@
 import { describe, expect, it } from "vitest";
-import {
-  type DiscoveredTool,
-  factsOf,
-  isRepeatable,
-  readDefinition,
-  shownDefinition,
-} from "../../src/catalog/definition.ts";
+import { type DiscoveredTool, factsOf, readDefinition, shownDefinition } from "../../src/catalog/definition.ts";
 import { sha256Hex } from "../../src/platform/hash.ts";
 
 function read(text: string): DiscoveredTool {
@@ -119,19 +113,6 @@ describe("the facts of a definition", () => {
   ])("are defaults where it has none, or none that can be used: %s", (text) => {
     const facts = { title: null, description: "", input_schema: EMPTY, output_schema: null, annotations: null };
     expect(factsOf(text)).toEqual(facts);
-  });
-
-  it.each([
-    ['{"annotations":{"readOnlyHint":true}}', true],
-    ['{"annotations":{"idempotentHint":true,"readOnlyHint":false}}', true],
-    ['{"annotations":{"readOnlyHint":"true"}}', false],
-    ['{"annotations":{"readOnlyHint":1}}', false],
-    ['{"annotations":{"destructiveHint":false}}', false],
-    ['{"annotations":[]}', false],
-    ['{"annotations":null}', false],
-    ["{}", false],
-  ])("of %s allow a repetition: %o", (text, repeatable) => {
-    expect(isRepeatable(text)).toBe(repeatable);
   });
 });
 

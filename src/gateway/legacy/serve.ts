@@ -106,7 +106,7 @@ async function serveRequest(
     case "ping":
       return messageResponse(resultText("{}", id), 200, accepts);
     case "tools/list": {
-      const page = listTools(request, "legacy", message);
+      const page = await listTools(request, "legacy", message);
       if (!page.ok) return refuse(request, 200, -32602, page.message, id);
       return messageResponse(resultText(`{${page.members}}`, id), 200, accepts);
     }

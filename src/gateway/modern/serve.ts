@@ -28,7 +28,7 @@ export async function serveModern(request: DoorRequest, message: ClientMessage):
     case "server/discover":
       return result(`"supportedVersions":["${REVISION}"],"capabilities":{"tools":{}},${cache}`);
     case "tools/list": {
-      const page = listTools(request, "modern", message);
+      const page = await listTools(request, "modern", message);
       return page.ok ? result(`${page.members},${cache}`) : refuse(200, -32602, page.message);
     }
     case "tools/call": {
