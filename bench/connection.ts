@@ -56,6 +56,17 @@ export class Connection {
   }
 }
 
+/** The head of a request, as far as it does not depend on the body; for `requestText`. */
+export function requestHead(verb: "GET" | "POST", path: string, headers: Readonly<Record<string, string>>): string {
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  return `${verb} ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n${lines.join("")}`;
+}
+
+/** The whole request, for `Connection`. */
+export function requestText(head: string, body: string): string {
+  return body === "" ? `${head}\r\n` : `${head}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
+}
+
 /** @returns null while the body is not complete. */
 function bodyOf(head: string, bytes: Buffer): string | null {
   const length = /^content-length: *(\d+)/im.exec(head)?.[1];
