@@ -21,9 +21,16 @@ export class Connection {
     this.#socket.on("close", () => this.#fail(new Error("the server closed the connection")));
   }
 
+  /** Whether it can be used no longer: workerd ends what is idle for five seconds. */
+  get isClosed(): boolean {
+    return this.#socket.destroyed || this.#socket.readableEnded;
+  }
+
   /** @returns The body. @throws Error for any status but 200, with the beginning of the body. */
   send(request: string): Promise<string> {
     return new Promise((resolve, reject) => {
+      // Nothing would tell that this request is lost.
+      if (this.isClosed) throw new Error("the connection is closed");
       this.#waiting = { resolve, reject };
       this.#socket.write(request);
     });

@@ -68,9 +68,9 @@ async function runEra(cleanup: Cleanup, bundles: Bundles, measure: Measure, era:
   const megabytes = (pid: number) => `${written(memoryOf(pid).residentMb, 0)} MB`;
   const idle = megabytes(gateway.pid);
   const rows = await measureAll(measure, endpoints, era, plan);
-  const memory = `${idle} before the load, ${megabytes(gateway.pid)} after it; of the bare Worker: ${megabytes(bare.pid)}`;
+  const [loaded, ofBare] = [megabytes(gateway.pid), megabytes(bare.pid)];
   for (const { stop } of [gateway, bare, upstream]) await stop();
-  return `${table(era, rows)}\nMemory (RSS) of the gateway: ${memory}.`;
+  return `${table(era, rows)}\nMemory (RSS) of the gateway: ${idle} before the load, ${loaded} after it; of the bare Worker: ${ofBare}.`;
 }
 
 async function measureAll(measure: Measure, endpoints: Endpoints, era: Era, plan: Plan): Promise<Row[]> {

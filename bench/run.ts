@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- [--quick] [--part overhead]`: what the gateway adds to a call, and what it costs to have many
+ * `npm run bench -- [--quick] [--part overhead|sizes]`: what the gateway adds to a call, and what it costs to have many
  * servers. Every part prints its own tables.
  */
 import { availableParallelism, loadavg } from "node:os";
@@ -8,8 +8,9 @@ import { buildWorkers } from "./build.ts";
 import { type Cleanup, createCleanup } from "./cleanup.ts";
 import { measureOverhead } from "./overhead.ts";
 import { startLoad } from "./processes.ts";
+import { measureSizes } from "./sizes.ts";
 
-const PARTS = { overhead: measureOverhead };
+const PARTS = { overhead: measureOverhead, sizes: measureSizes };
 
 async function main(cleanup: Cleanup, part: string | undefined, isQuick: boolean): Promise<void> {
   const parts = Object.entries(PARTS).filter(([name]) => part === undefined || part === name);
