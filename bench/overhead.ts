@@ -70,7 +70,8 @@ async function runEra(cleanup: Cleanup, bundles: Bundles, measure: Measure, era:
   const rows = await measureAll(measure, endpoints, era, plan);
   const [loaded, ofBare] = [megabytes(gateway.pid), megabytes(bare.pid)];
   for (const { stop } of [gateway, bare, upstream]) await stop();
-  return `${table(era, rows)}\nMemory (RSS) of the gateway: ${idle} before the load, ${loaded} after it; of the bare Worker: ${ofBare}.`;
+  const ofGateway = `${idle} before the load, ${loaded} after it`;
+  return `${table(era, rows)}\nMemory (RSS) of the gateway: ${ofGateway}; of the bare Worker: ${ofBare}.`;
 }
 
 async function measureAll(measure: Measure, endpoints: Endpoints, era: Era, plan: Plan): Promise<Row[]> {

@@ -41,7 +41,7 @@ export interface MemoryRow {
 export const SIZES_LEGEND = [
   "Times are those of one client, req/s those of eight at once; of all pages, lists of one client. Medians over the",
   "rounds; `: 1` is the ratio to the smallest size, `: bare` to the bare Worker, medians of the rounds' own ratios.",
-  "Cold: another process on the same database, its script loaded, and this its first request. Anew: the same request to",
+  "Cold: another process on the same database, its script loaded, this its first request. Anew: the same request to",
   "an isolate that is warm and has not been asked for twice SNAPSHOT_TTL_MS. At once: until the last has its answer.",
   "Rows read are those of D1's `meta`; memory is that of the gateway's process, with its objects and without D1.",
 ].join("\n");
@@ -58,7 +58,8 @@ export function requestTable(groups: readonly RequestGroup[]): string {
       name,
       counted(servers),
       ...cells(samples),
-      ...[P50, P95, RATE].map((of) => written(medianRatio(samples, smallest, of), 2)),
+      ...[P50, P95].map((of) => written(medianRatio(samples, smallest, of), 2)),
+      written(medianRatio(samples, smallest, RATE), 3),
       ...[P50, RATE].map((of) => (bare === undefined ? "" : written(medianRatio(samples, bare, of), 2))),
     ]);
   });
