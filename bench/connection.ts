@@ -21,9 +21,16 @@ export class Connection {
     this.#socket.on("close", () => this.#fail(new Error("the server closed the connection")));
   }
 
+  /** Whether it can be used no longer: workerd ends what is idle for five seconds. */
+  get isClosed(): boolean {
+    return this.#socket.destroyed || this.#socket.readableEnded;
+  }
+
   /** @returns The body. @throws Error for any status but 200, with the beginning of the body. */
   send(request: string): Promise<string> {
     return new Promise((resolve, reject) => {
+      // Nothing would tell that this request is lost.
+      if (this.isClosed) throw new Error("the connection is closed");
       this.#waiting = { resolve, reject };
       this.#socket.write(request);
     });
@@ -54,6 +61,17 @@ export class Connection {
     this.#waiting = null;
     return waiting;
   }
+}
+
+/** The head of a request, as far as it does not depend on the body; for `requestText`. */
+export function requestHead(verb: "GET" | "POST", path: string, headers: Readonly<Record<string, string>>): string {
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  return `${verb} ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n${lines.join("")}`;
+}
+
+/** The whole request, for `Connection`. */
+export function requestText(head: string, body: string): string {
+  return body === "" ? `${head}\r\n` : `${head}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
 }
 
 /** @returns null while the body is not complete. */

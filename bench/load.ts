@@ -3,7 +3,8 @@
  * result. Every client has one connection and sends its next request when it has the answer to the last.
  */
 import { readFileSync } from "node:fs";
-import { Connection } from "./connection.ts";
+import { Connection, requestHead, requestText } from "./connection.ts";
+import { type Figures, quantile } from "./figures.ts";
 import { type Exchange, NUMBER } from "./wire.ts";
 
 export interface Measurement {
@@ -19,10 +20,8 @@ export interface Measurement {
   readonly windowMs: number;
 }
 
-export interface Sample {
-  readonly p50Ms: number;
+export interface Sample extends Figures {
   readonly p99Ms: number;
-  readonly perSecond: number;
   /** Processor time of the measured process; null where the system has no /proc. */
   readonly cpuMicros: number | null;
   /** How much of one core the load generator took: at 1 it measures itself. */
@@ -72,6 +71,7 @@ async function measure({ port, path, exchange, clients, pid, leadInMs, windowMs 
   took.sort((a, b) => a - b);
   return {
     p50Ms: quantile(took, 0.5),
+    p95Ms: quantile(took, 0.95),
     p99Ms: quantile(took, 0.99),
     perSecond: answered / (windowMs / 1_000),
     cpuMicros: cpuMicros === null || answered === 0 ? null : cpuMicros / answered,
@@ -107,17 +107,9 @@ function cpuOf(pid: number): number | null {
 
 /** @returns What writes a whole request, head included, with its number in place. */
 function speller(path: string, { headers, body }: Exchange, own: Readonly<Record<string, string>>) {
-  const lines = Object.entries({ ...headers, ...own }).map(([name, value]) => `${name}: ${value}\r\n`);
-  const head = `POST ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n${lines.join("")}Content-Length: `;
+  const head = requestHead("POST", path, { ...headers, ...own });
   const parts = body.split(NUMBER);
-  return (own: number): string => {
-    const text = parts.join(String(own));
-    return `${head}${Buffer.byteLength(text)}\r\n\r\n${text}`;
-  };
-}
-
-function quantile(sorted: readonly number[], share: number): number {
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+  return (own: number): string => requestText(head, parts.join(String(own)));
 }
 
 function sleep(ms: number): Promise<void> {

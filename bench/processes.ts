@@ -1,6 +1,7 @@
 /** The two helper processes that are Node: the upstream server and the load generator. */
-import { type ChildProcess, execFileSync, fork } from "node:child_process";
+import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Cleanup } from "./cleanup.ts";
 import type { Measurement, Outcome, Sample } from "./load.ts";
@@ -32,9 +33,18 @@ export function startLoad(cleanup: Cleanup): Measure {
   };
 }
 
-/** Megabytes of memory that a process holds at this moment. */
-export function residentMegabytes(pid: number): number {
-  return Number(execFileSync("ps", ["-o", "rss=", "-p", String(pid)], { encoding: "utf8" })) / 1_024;
+/** Megabytes of memory that a process holds, and the most that it has held; NaN where the system has no /proc. */
+export interface Memory {
+  readonly residentMb: number;
+  readonly peakMb: number;
+}
+
+export function memoryOf(pid: number): Memory {
+  const path = `/proc/${pid}/status`;
+  const status = existsSync(path) ? readFileSync(path, "latin1") : "";
+  const megabytes = (name: string) =>
+    Number(new RegExp(`^${name}:\\s*(\\d+) kB`, "m").exec(status)?.[1] ?? Number.NaN) / 1_024;
+  return { residentMb: megabytes("VmRSS"), peakMb: megabytes("VmHWM") };
 }
 
 export function pidOf({ pid, spawnfile }: ChildProcess): number {

@@ -1,4 +1,5 @@
-/** The printed form of the results. */
+/** The printed form of the first part. */
+import { median, medianRatio, written } from "./figures.ts";
 import type { Sample } from "./load.ts";
 import type { Era, Method } from "./wire.ts";
 
@@ -30,7 +31,7 @@ const LATENCY_AND_RATE = [P50, P99, RATE];
 const ALL = [P50, P99, RATE, CPU];
 
 /** From this share of one core on, the load generator holds its target back. */
-const CLIENT_LIMIT = 0.9;
+export const CLIENT_LIMIT = 0.9;
 
 export const LEGEND = [
   "p50, p99 in milliseconds; req/s: answers per second; cpu: microseconds of processor time that the Worker's process",
@@ -55,11 +56,7 @@ export function table(era: Era, rows: readonly Row[]): string {
 }
 
 function lineOf({ method, clients, samples: { upstream, bare, gateway } }: Row): string {
-  const ratio = ({ width, of }: Metric) => {
-    const bases = bare.map(of);
-    const rounds = gateway.map((sample, round) => of(sample) / (bases[round] ?? Number.NaN));
-    return written(median(rounds), 2).padStart(width);
-  };
+  const ratio = ({ width, of }: Metric) => written(medianRatio(gateway, bare, of), 2).padStart(width);
   return [
     method.padEnd(11) + String(clients).padStart(4),
     ...LATENCY_AND_RATE.map((metric) => cell(metric, upstream)),
@@ -73,17 +70,6 @@ function cell(metric: Metric, samples: readonly Sample[]): string {
   const text = written(median(samples.map(metric.of)), metric.digits);
   const isClientBound = median(samples.map(({ clientShare }) => clientShare)) >= CLIENT_LIMIT;
   return (metric === RATE && isClientBound ? `${text}*` : text).padStart(metric.width);
-}
-
-function written(value: number, digits: number): string {
-  return Number.isFinite(value) ? value.toFixed(digits) : "-";
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = (sorted.length - 1) / 2;
-  const [low = Number.NaN, high = Number.NaN] = [sorted[Math.floor(middle)], sorted[Math.ceil(middle)]];
-  return (low + high) / 2;
 }
 
 /** Over the columns of these metrics, a little to the right, as their heads are. */

@@ -1,128 +1,37 @@
 /**
- * `npm run bench [-- --quick]`: what the gateway adds to a call, measured against the same server asked directly and
- * through a Worker that only forwards. First the modern wire, then the legacy one, each with processes of its own.
- *
- * The targets take turns within a round, and rounds are short, so that a busy machine disturbs all of them alike.
+ * `npm run bench -- [--quick] [--part overhead|sizes]`: what the gateway adds to a call, and what it costs to have many
+ * servers. Every part prints its own tables.
  */
 import { availableParallelism, loadavg } from "node:os";
 import { parseArgs } from "node:util";
-import { type Bundles, buildWorkers } from "./build.ts";
+import { buildWorkers } from "./build.ts";
 import { type Cleanup, createCleanup } from "./cleanup.ts";
-import type { Sample } from "./load.ts";
-import { type Measure, residentMegabytes, startLoad, startUpstream } from "./processes.ts";
-import { LEGEND, type Row, TARGETS, type Target, table } from "./report.ts";
-import { TOOLS } from "./tools.ts";
-import { type Era, exchange, expectTools, type Method, openSession } from "./wire.ts";
-import { startBare, startGateway } from "./workers.ts";
+import { measureOverhead } from "./overhead.ts";
+import { startLoad } from "./processes.ts";
+import { measureSizes } from "./sizes.ts";
 
-interface Plan {
-  readonly rounds: number;
-  readonly leadInMs: number;
-  readonly windowMs: number;
-  /** For each target and method, before the first round. */
-  readonly warmUpMs: number;
-}
+const PARTS = { overhead: measureOverhead, sizes: measureSizes };
 
-/** A place to send requests to. */
-interface Endpoint {
-  readonly pid: number;
-  readonly port: number;
-  readonly path: string;
-  readonly prefix: string;
-  /** The headers of every client that may be needed at once. */
-  readonly clients: readonly Readonly<Record<string, string>>[];
-}
-
-type Endpoints = Readonly<Record<Target, Endpoint>>;
-
-const FULL: Plan = { rounds: 9, leadInMs: 80, windowMs: 320, warmUpMs: 1_000 };
-const QUICK: Plan = { rounds: 1, leadInMs: 60, windowMs: 240, warmUpMs: 250 };
-
-const ERAS: readonly Era[] = ["modern", "legacy"];
-const METHODS: readonly Method[] = ["tools/call", "tools/list"];
-const PARALLEL = [1, 8, 32] as const;
-const MOST_PARALLEL = Math.max(...PARALLEL);
-
-async function main(cleanup: Cleanup, plan: Plan): Promise<void> {
+async function main(cleanup: Cleanup, part: string | undefined, isQuick: boolean): Promise<void> {
+  const parts = Object.entries(PARTS).filter(([name]) => part === undefined || part === name);
+  if (parts.length === 0) throw new Error(`--part is one of ${Object.keys(PARTS).join(", ")}`);
   const startedAt = performance.now();
+  const seconds = (since: number) => `${((performance.now() - since) / 1_000).toFixed(0)} s`;
   console.log(`${availableParallelism()} cores, load average ${loadavg()[0]?.toFixed(1)} before the start\n`);
   const bundles = await buildWorkers(cleanup);
   const measure = startLoad(cleanup);
-  for (const era of ERAS) console.log(`${await runEra(cleanup, bundles, measure, era, plan)}\n`);
-  console.log(LEGEND);
-  console.log(`Total time: ${((performance.now() - startedAt) / 1_000).toFixed(0)} s`);
-}
-
-/** @returns The text to print. */
-async function runEra(cleanup: Cleanup, bundles: Bundles, measure: Measure, era: Era, plan: Plan): Promise<string> {
-  const upstream = await startUpstream(cleanup, era);
-  const serverUrl = `http://127.0.0.1:${upstream.port}/mcp`;
-  const bare = await startBare(cleanup, bundles, `${era}-bare`, serverUrl);
-  const gateway = await startGateway(cleanup, bundles, `${era}-gateway`, serverUrl);
-  const endpoints: Endpoints = {
-    upstream: await endpoint(era, upstream, "", {}),
-    bare: await endpoint(era, bare, "", {}),
-    gateway: await endpoint(era, gateway, "bench__", { Authorization: `Bearer ${gateway.key}` }),
-  };
-  const idle = residentMegabytes(gateway.pid);
-  const rows = await measureAll(measure, endpoints, era, plan);
-  const memory = [`${idle.toFixed(0)} MB before the load`, `${residentMegabytes(gateway.pid).toFixed(0)} MB after it`];
-  const bareMemory = `${residentMegabytes(bare.pid).toFixed(0)} MB`;
-  for (const { stop } of [gateway, bare, upstream]) await stop();
-  return `${table(era, rows)}\nMemory (RSS) of the gateway: ${memory.join(", ")}; of the bare Worker: ${bareMemory}.`;
-}
-
-async function measureAll(measure: Measure, endpoints: Endpoints, era: Era, plan: Plan): Promise<Row[]> {
-  const { leadInMs, windowMs, warmUpMs } = plan;
-  const sample = (target: Target, method: Method, clients: number, windowMs: number): Promise<Sample> => {
-    const { pid, port, path, prefix, clients: all } = endpoints[target];
-    const load = { exchange: exchange(era, method, prefix), clients: all.slice(0, clients), leadInMs, windowMs };
-    return measure({ ...load, pid, port, path });
-  };
-  const rows: Row[] = [];
-  for (const method of METHODS) {
-    for (const target of TARGETS) await sample(target, method, MOST_PARALLEL, warmUpMs);
-    for (const clients of PARALLEL) {
-      const samples: Record<Target, Sample[]> = { upstream: [], bare: [], gateway: [] };
-      for (let round = 0; round < plan.rounds; round++) {
-        for (const target of turned(TARGETS, round)) {
-          samples[target].push(await sample(target, method, clients, windowMs));
-        }
-      }
-      rows.push({ method, clients, samples });
-    }
+  for (const [name, run] of parts) {
+    const partAt = performance.now();
+    await run(cleanup, bundles, measure, isQuick);
+    console.log(`Time of the part "${name}": ${seconds(partAt)}\n`);
   }
-  return rows;
+  console.log(`Total time: ${seconds(startedAt)}`);
 }
 
-/** Checks the list, and opens the sessions that legacy clients need. */
-async function endpoint(
-  era: Era,
-  { pid, port }: { readonly pid: number; readonly port: number },
-  prefix: string,
-  headers: Record<string, string>,
-): Promise<Endpoint> {
-  const path = "/mcp";
-  const url = `http://127.0.0.1:${port}${path}`;
-  const clients: Record<string, string>[] = [];
-  for (let index = 0; index < MOST_PARALLEL; index++) {
-    clients.push({ ...headers, ...(era === "legacy" ? await openSession(url, headers) : {}) });
-  }
-  const names = TOOLS.map(({ name }) => `${prefix}${name}`);
-  await expectTools(url, exchange(era, "tools/list", prefix), clients[0] ?? {}, names);
-  return { pid, port, path, prefix, clients };
-}
-
-/** The same list, beginning elsewhere: being the first of a round is no advantage to anyone. */
-function turned<T>(list: readonly T[], by: number): T[] {
-  const start = by % list.length;
-  return [...list.slice(start), ...list.slice(0, start)];
-}
-
-const { values } = parseArgs({ options: { quick: { type: "boolean", default: false } } });
+const { values } = parseArgs({ options: { quick: { type: "boolean", default: false }, part: { type: "string" } } });
 const cleanup = createCleanup();
 try {
-  await main(cleanup, values.quick ? QUICK : FULL);
+  await main(cleanup, values.part, values.quick);
 } catch (thrown) {
   process.exitCode = 1;
   if (!cleanup.isInterrupted()) console.error(thrown);

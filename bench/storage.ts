@@ -2,9 +2,18 @@
  * D1 and KV for a bare workerd, which brings the bindings but not the services behind them. Miniflare has both, but it
  * puts a Worker of its own into the path of every outgoing request.
  *
- * `Database` answers the HTTP that the D1 binding speaks, at `/query` and `/execute`. What else comes is for KV, which
- * forgets everything: no measured request reads it.
+ * `Database` answers the HTTP that the D1 binding speaks, at `/query` and `/execute`, and tells at `/usage` what that
+ * has cost. What else comes is for KV, which forgets everything: no measured request reads it.
  */
+
+/** Sums over all statements since the database woke: the rows are those of D1's `meta`, which it bills. */
+export interface Usage {
+  readonly statements: number;
+  readonly rows_read: number;
+  readonly rows_written: number;
+  /** Length of what was answered. */
+  readonly answered: number;
+}
 
 type Value = string | number | null | ArrayBuffer;
 
@@ -42,19 +51,24 @@ interface Environment {
 /** One D1 database. A request holds one query, or several that succeed or fail together. */
 export class Database {
   readonly #storage: State["storage"];
+  #usage: Usage = { statements: 0, rows_read: 0, rows_written: 0, answered: 0 };
 
   constructor(state: State) {
     this.#storage = state.storage;
   }
 
   async fetch(request: Request): Promise<Response> {
-    const format = new URL(request.url).searchParams.get("resultsFormat");
+    const { pathname, searchParams } = new URL(request.url);
+    if (pathname === "/usage") return Response.json(this.#usage);
+    const format = searchParams.get("resultsFormat");
     const queries: Query | Query[] = await request.json();
     try {
       const answers = this.#storage.transactionSync(() =>
         [queries].flat().map((query) => this.#answer(query, format === "ROWS_AND_COLUMNS")),
       );
-      return Response.json(answers);
+      const text = JSON.stringify(answers);
+      this.#usage = { ...this.#usage, answered: this.#usage.answered + text.length };
+      return new Response(text, { headers: { "Content-Type": "application/json" } });
     } catch (thrown) {
       return Response.json({ success: false, error: thrown instanceof Error ? thrown.message : String(thrown) });
     }
@@ -70,6 +84,13 @@ export class Database {
     );
     const columns = cursor.columnNames;
     const after = this.#counters();
+    const { rowsRead: rows_read, rowsWritten: rows_written } = cursor;
+    this.#usage = {
+      ...this.#usage,
+      statements: this.#usage.statements + 1,
+      rows_read: this.#usage.rows_read + rows_read,
+      rows_written: this.#usage.rows_written + rows_written,
+    };
     return {
       success: true,
       results: asColumns
@@ -82,8 +103,8 @@ export class Database {
         last_row_id: after.lastRowId,
         changed_db: after.changes !== before.changes,
         size_after: this.#storage.sql.databaseSize,
-        rows_read: cursor.rowsRead,
-        rows_written: cursor.rowsWritten,
+        rows_read,
+        rows_written,
       },
     };
   }
@@ -94,10 +115,12 @@ export class Database {
   }
 }
 
+const DATABASE_PATHS = ["/query", "/execute", "/usage"];
+
 export default {
   async fetch(request: Request, { DATABASE }: Environment): Promise<Response> {
     const { pathname } = new URL(request.url);
-    if (request.method === "POST" && (pathname === "/query" || pathname === "/execute")) {
+    if (request.method === "POST" && DATABASE_PATHS.includes(pathname)) {
       return DATABASE.get(DATABASE.idFromName("bench")).fetch(request);
     }
     return new Response(null, { status: request.method === "GET" ? 404 : 200 });

@@ -6,10 +6,14 @@ export type Method = "tools/call" | "tools/list";
 /** Stands for the number of a request, wherever that appears in a body or in an expected answer. */
 export const NUMBER = "%";
 
-/** One kind of request, without the headers that name a client. */
-export interface Exchange {
+/** A request without the headers that name its client. */
+export interface Spoken {
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
+}
+
+/** One kind of request. */
+export interface Exchange extends Spoken {
   /** Text that every right answer contains. */
   readonly expects: string;
 }
@@ -25,7 +29,12 @@ export function exchange(era: Era, method: Method, prefix: string): Exchange {
   const message = `message ${NUMBER} of ${RUN}`;
   return method === "tools/call"
     ? { ...request(era, method, { name, arguments: { message } }, name), expects: `"${message}"` }
-    : { ...request(era, method, {}), expects: `"${name}"` };
+    : { ...listRequest(era, undefined), expects: `"${name}"` };
+}
+
+/** A page of the tool list. @param cursor As the page before gave it; undefined for the first. */
+export function listRequest(era: Era, cursor: string | undefined): Spoken {
+  return request(era, "tools/list", { cursor });
 }
 
 /** The handshake of a legacy client. @returns The header that names its session. */
@@ -55,11 +64,11 @@ export async function expectTools(
   if (missing.length > 0) throw new Error(`${url} does not list ${missing.join(", ")}: ${text.slice(0, 500)}`);
 }
 
-function post(url: string, { headers, body }: Omit<Exchange, "expects">, more: Record<string, string>) {
+function post(url: string, { headers, body }: Spoken, more: Record<string, string>) {
   return fetch(url, { method: "POST", headers: { ...headers, ...more }, body: body.replaceAll(NUMBER, "0") });
 }
 
-function request(era: Era, method: string, params: object | undefined, name?: string): Omit<Exchange, "expects"> {
+function request(era: Era, method: string, params: object | undefined, name?: string): Spoken {
   const headers: Record<string, string> = {
     Accept: "application/json, text/event-stream",
     "Content-Type": "application/json",
