@@ -77,7 +77,7 @@ export interface Memory {
 /** What an isolate may keep of snapshots, in tools: about 40 MiB. */
 const SNAPSHOT_TOOLS = 100_000;
 /** What it may keep of compiled pages, in characters. */
-const PAGES_LENGTH = 16 * 1024 * 1024;
+const PAGES_LENGTH = 32 * 1024 * 1024;
 
 export function createMemory(clock: Clock): Memory {
   return {
