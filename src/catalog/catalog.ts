@@ -27,7 +27,7 @@ export interface CatalogDeps {
 }
 
 /** How long a snapshot is of use to other isolates; the generation in its key says whether it is the present one. */
-const CACHE_SECONDS = 600;
+const CACHE_SECONDS = 60;
 
 interface ChangeQuery extends PageQuery {
   readonly state?: ChangeState | undefined;
