@@ -4,7 +4,14 @@
  */
 import { html } from "hono/html";
 import { type Fields, schemaFields, schemaName, type TypeName } from "./docs-schema.ts";
-import type { Answer, DocumentedOperation, JsonSchema, OpenApi, Parameter } from "./openapi.ts";
+import {
+  type Answer,
+  codesOf,
+  type DocumentedOperation,
+  type JsonSchema,
+  type OpenApi,
+  type Parameter,
+} from "./openapi.ts";
 
 type Html = ReturnType<typeof html>;
 
@@ -118,16 +125,20 @@ ${answers
 <summary>Errors: ${failures.map(([status]) => status).join(", ")}</summary>
 <dl>
 ${failures.map(([status, answer]) => failureOf(status, answer))}</dl>
-<p class="note">Each is a <a href="#schema-Problem">Problem</a>.</p>
+<p class="note">Each is a ${typeText(failureType(failures.map(([, answer]) => answer)))}.</p>
 </details>
 </article>
 `;
 }
 
-function failureOf(status: string, { description, content: media }: Answer): Html {
-  const codes = Object.values(media).flatMap(({ schema }) => Object.values(schema.properties ?? {}));
-  const names = codes.flatMap((code) => (typeof code === "boolean" ? [] : (code.enum ?? [])));
-  return html`<dt>${status}</dt><dd>${description}: ${names.map((name, index) => [index > 0 && ", ", html`<code>${name}</code>`])}</dd>
+/** All errors of an operation have one body. */
+function failureType(failures: readonly Answer[]): TypeName {
+  const [schema] = failures.flatMap(({ content: media }) => Object.values(media)).map((media) => media.schema);
+  return schemaName(schema ?? {});
+}
+
+function failureOf(status: string, answer: Answer): Html {
+  return html`<dt>${status}</dt><dd>${answer.description}: ${codesOf(answer).map((name, index) => [index > 0 && ", ", html`<code>${name}</code>`])}</dd>
 `;
 }
 

@@ -7,6 +7,7 @@ import * as z from "zod";
 import { FAILURES, type FailureCode } from "../failure/gateway-error.ts";
 import { POSTERN } from "../platform/version.ts";
 import type { OperationSpec } from "./operation.ts";
+import { nativeSurface } from "./surface.ts";
 
 export interface OpenApi {
   readonly openapi: "3.1.0";
@@ -56,6 +57,9 @@ Bodies are JSON objects; a field that is not known is refused. Date-times are IS
 Every error is a problem document (RFC 9457) with a stable \`code\`, and every answer names its request in \
 \`X-Request-Id\`. A known path with another method answers 405 with \`Allow\`, an unknown path 404.
 
+Under \`/api\` the servers are also there in Bifrost's wire format, as MCP clients, for tooling that knows it: fields that \
+are not known are ignored, \`null\` counts as omitted, and errors have Bifrost's body.
+
 Agents do not use this API. They speak MCP with \`/mcp\` for all their servers, or with \`/mcp/{server}\` for one.`;
 
 const ADMIN_KEY = { admin_key: { type: "http", scheme: "bearer", description: "The `ADMIN_KEY` of the gateway." } };
@@ -68,19 +72,6 @@ const ORG_ID: Parameter = {
   schema: { type: "string" },
 };
 
-/** The error body of every operation (PS-70). */
-const Problem = z
-  .strictObject({
-    type: z.literal("about:blank"),
-    title: z.string(),
-    status: z.int(),
-    detail: z.string(),
-    code: z.enum(Object.keys(FAILURES)),
-    field: z.string().optional().describe("The one field to blame, where there is one."),
-    request_id: z.string(),
-  })
-  .meta({ id: "Problem" });
-
 /** What an operation can fail with, by what its declaration says; it names the rest itself. */
 const IMPLIED: readonly [applies: (spec: OperationSpec) => boolean, codes: readonly FailureCode[]][] = [
   [() => true, ["headers_too_large", "internal", "unavailable"]],
@@ -89,17 +80,19 @@ const IMPLIED: readonly [applies: (spec: OperationSpec) => boolean, codes: reado
   // Behind access control anything may have to be sealed or opened.
   [({ needs }) => needs !== "anyone", ["encryption_key_missing", "sealed_payload_invalid"]],
   [({ path }) => paramsOf(path).length > 0, ["not_found"]],
-  [({ query }) => query !== undefined, ["invalid_request", "unknown_field"]],
-  [
-    ({ body }) => body !== undefined,
-    ["invalid_request", "invalid_json", "unknown_field", "body_too_large", "unsupported_media_type"],
-  ],
+  [({ query }) => query !== undefined, ["invalid_request"]],
+  [({ query, surface }) => query !== undefined && surface?.isLenient !== true, ["unknown_field"]],
+  [({ body, surface }) => body !== undefined && surface?.isLenient !== true, ["unknown_field"]],
+  [({ body }) => body !== undefined, ["invalid_request", "invalid_json", "body_too_large", "unsupported_media_type"]],
 ];
 
 /** The same operations give the same document, member by member in the same order. */
 export function openApiOf(specs: readonly OperationSpec[]): OpenApi {
   const inputs = convert(specs, "input", ({ body, query }) => ({ body, query }));
-  const outputs = convert(specs, "output", ({ answer }) => ({ answer, problem: Problem }));
+  const outputs = convert(specs, "output", ({ answer, surface = nativeSurface }) => ({
+    answer,
+    failure: surface.failure,
+  }));
   const paths: Record<string, Record<string, DocumentedOperation>> = {};
   for (const spec of specs) {
     const id = operationIdOf(spec);
@@ -127,7 +120,7 @@ export function openApiOf(specs: readonly OperationSpec[]): OpenApi {
           description: spec.status === 201 ? "Created" : "Done",
           content: { "application/json": { schema: outputs.parts[`${id}.answer`] ?? {} } },
         },
-        ...failuresOf(spec),
+        ...failuresOf(spec, outputs.parts[`${id}.failure`] ?? {}),
       },
     };
   }
@@ -141,17 +134,29 @@ export function openApiOf(specs: readonly OperationSpec[]): OpenApi {
   };
 }
 
-/** Errors by status; each lists the codes that come with it. */
-function failuresOf(spec: OperationSpec): Record<string, Answer> {
+/** Errors by status; each lists the codes that come with it, at their place in the error body. */
+function failuresOf(spec: OperationSpec, failure: JsonSchema): Record<string, Answer> {
+  const { codeAt, failureMediaType } = spec.surface ?? nativeSurface;
   const implied = IMPLIED.filter(([applies]) => applies(spec)).flatMap(([, codes]) => codes);
   const codes = new Set([...implied, ...(spec.failures ?? [])]);
   const byStatus = Map.groupBy(codes, (code) => FAILURES[code].status);
   const answers = [...byStatus].map(([status, same]) => {
-    const schema = { $ref: "#/components/schemas/Problem", properties: { code: { enum: same } } };
+    const narrowed = codeAt.reduceRight<JsonSchema>((inner, name) => ({ properties: { [name]: inner } }), {
+      enum: same,
+    });
     const description = same.map((code) => FAILURES[code].title).join(", ");
-    return [status, { description, content: { "application/problem+json": { schema } } }];
+    return [status, { description, content: { [failureMediaType]: { schema: { ...failure, ...narrowed } } } }];
   });
   return Object.fromEntries(answers);
+}
+
+/** The codes that an error answer lists, wherever its wire has them. */
+export function codesOf({ content }: Answer): string[] {
+  const enumsIn = ({ properties = {}, ...schema }: JsonSchema): unknown[] => [
+    ...(schema.enum ?? []),
+    ...Object.values(properties).flatMap((inner) => (typeof inner === "boolean" ? [] : enumsIn(inner))),
+  ];
+  return Object.values(content).flatMap(({ schema }) => enumsIn(schema).map(String));
 }
 
 function queryParameters(schema: JsonSchema | undefined): Parameter[] {
@@ -198,7 +203,8 @@ const VERBS = { GET: "get", POST: "create", PUT: "set", PATCH: "update", DELETE:
  * A name made of the method and the path: `list_servers`, `create_server`, `update_server`. A POST that creates nothing
  * is named by its last segment: `discover_server`, `approve_server_changes`.
  */
-function operationIdOf({ method, path, status }: OperationSpec): string {
+function operationIdOf({ id, method, path, status }: OperationSpec): string {
+  if (id !== undefined) return id;
   const segments = path.split("/").slice(2);
   const isAction = method === "POST" && status !== 201;
   const action = isAction ? segments.pop() : undefined;

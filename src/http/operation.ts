@@ -8,8 +8,13 @@ import { type FailureCode, GatewayError } from "../failure/gateway-error.ts";
 import type { AdminPrincipal } from "../identity/principal.ts";
 import type { AppEnv } from "./app-env.ts";
 import { readJson } from "./body.ts";
+import { nativeSurface, type Surface } from "./surface.ts";
 
 export interface OperationSpec {
+  /** The wire it speaks; without one, that of the gateway's own API. */
+  readonly surface?: Surface;
+  /** The name in the OpenAPI document, where method and path do not make a good one. */
+  readonly id?: string;
   readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   /** With `:name` for each parameter. */
   readonly path: string;
@@ -54,12 +59,13 @@ export function operation<const S extends OperationSpec>(
     spec,
     async handle(c) {
       const { services } = c.var;
+      const surface = spec.surface ?? nativeSurface;
       const principal = spec.needs === "anyone" ? null : await services.identity.admin(c.req.raw.headers);
       const input = {
         services,
         principal,
-        body: spec.body === undefined ? undefined : validate(spec.body, await readJson(c.req.raw)),
-        query: spec.query === undefined ? undefined : validate(spec.query, c.req.query()),
+        body: spec.body === undefined ? undefined : validate(spec.body, await readJson(c.req.raw), surface),
+        query: spec.query === undefined ? undefined : validate(spec.query, c.req.query(), surface),
         param: (name: string) => c.req.param(name) ?? "",
         self: new URL(c.req.url).origin,
         waitUntil: (work: Promise<unknown>) => c.executionCtx.waitUntil(work),
@@ -88,7 +94,7 @@ export function refuseOtherMethods(app: Hono<AppEnv>, path: string, allowed: str
 }
 
 /** @throws GatewayError `unknown_field` or `invalid_request`, naming the field and never repeating the value. */
-function validate(schema: z.ZodType, value: unknown): unknown {
+function validate(schema: z.ZodType, value: unknown, surface: Surface): unknown {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
@@ -98,6 +104,6 @@ function validate(schema: z.ZodType, value: unknown): unknown {
     throw new GatewayError("unknown_field", "This field is not known here.", { field });
   }
   const field = path.join(".");
-  const message = `${field === "" ? "The body" : field}: ${issue?.message ?? "is not valid"}.`;
+  const message = surface.misfit(field, issue?.message ?? "is not valid");
   throw new GatewayError("invalid_request", message, field === "" ? {} : { field });
 }

@@ -20,9 +20,16 @@ export async function accepted<T>(response: Response, status = 200): Promise<T> 
   return body;
 }
 
+interface Refusal {
+  readonly code: string;
+  readonly field?: string;
+}
+
 /** What a program may rely on in a refusal: status and code, and the field when one is to blame. */
 export async function refusal(response: Response): Promise<{ status: number; code: string; field?: string }> {
-  const { code, field } = await response.json<{ code: string; field?: string }>();
+  const body = await response.json<Refusal & { extra_fields?: Refusal }>();
+  // On the Bifrost surface both stand one level deeper.
+  const { code, field } = body.extra_fields ?? body;
   return { status: response.status, code, ...(field === undefined ? {} : { field }) };
 }
 
