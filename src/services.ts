@@ -159,22 +159,25 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     ttlMs: config.snapshotTtlMs,
   });
 
+  const virtualKeys = createVirtualKeys({ store: keyStore, onWritten, clock, newId });
+  const connector = createConnector({
+    registry: registryStore,
+    catalog: catalogStore,
+    targetOf,
+    sendTo,
+    clock,
+    newId,
+  });
+
   const registry = createRegistry({
     store: registryStore,
     sealer,
     refusalOf: (url) => refusalOf(url, { allowInsecure }),
     onWritten,
     discover,
+    tryConnect: connector.tryConnect,
     forget: connectors.forget,
     approveHeld: (serverId, by) => catalog.decideAll(serverId, "approved", by).then(() => undefined),
-    clock,
-    newId,
-  });
-  const connector = createConnector({
-    registry: registryStore,
-    catalog: catalogStore,
-    targetOf,
-    sendTo,
     clock,
     newId,
   });
@@ -204,7 +207,7 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
       onWritten,
       clock,
     }),
-    virtualKeys: createVirtualKeys({ store: keyStore, onWritten, clock, newId }),
+    virtualKeys,
     identity: createIdentity({
       adminKey: config.adminKey,
       defaultOrg: config.defaultOrg,

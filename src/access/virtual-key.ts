@@ -25,6 +25,17 @@ export interface KeyServer {
   readonly tools_to_execute: readonly string[];
 }
 
+/** One assignment of a key to a server. */
+export interface ServerKey {
+  readonly virtual_key_id: string;
+  readonly tools_to_execute: readonly string[];
+}
+
+/** The same as it is shown. */
+export interface NamedServerKey extends ServerKey {
+  readonly virtual_key_name: string;
+}
+
 /** A key with its assignments, and the generation of its org that it was read at. */
 export interface VerifiedKey {
   readonly key: VirtualKey;

@@ -6,7 +6,7 @@ import { withOutages } from "../failure/unavailable.ts";
 import type { PageRequest } from "../http/page.ts";
 import { servers } from "../registry/registry.tables.ts";
 import { orgs, virtualKeyServers, virtualKeys } from "./access.tables.ts";
-import type { KeyServer, VerifiedKey, VirtualKey } from "./virtual-key.ts";
+import type { KeyServer, NamedServerKey, VerifiedKey, VirtualKey } from "./virtual-key.ts";
 
 /** Virtual keys in D1. Each write is one batch that raises the generation of the org. */
 export interface VirtualKeyStore {
@@ -17,6 +17,8 @@ export interface VirtualKeyStore {
   get(orgId: string, keyId: string): Promise<VirtualKey | null>;
   /** Assignments by key, each list sorted by server. */
   assignments(orgId: string, keyIds: readonly string[]): Promise<Map<string, KeyServer[]>>;
+  /** Keys of all orgs by the server they are assigned to, each list sorted by name: for platform admins only. */
+  ofServers(serverIds: readonly string[]): Promise<Map<string, NamedServerKey[]>>;
   /** @throws GatewayError `conflict`, field `name`; `invalid_request`, field `servers`, for an unknown server */
   insert(orgId: string, key: VirtualKey, assigned: readonly KeyServer[]): Promise<void>;
   /**
@@ -138,6 +140,22 @@ export function d1VirtualKeyStore(d1: D1Database): VirtualKeyStore {
       const serversOf = (assigned: typeof rows) =>
         assigned.map(({ server, tools }) => ({ server_id: server, tools_to_execute: tools }));
       return new Map(Array.from(byKey, ([key, assigned]) => [key, serversOf(assigned)]));
+    },
+
+    async ofServers(serverIds) {
+      const rows = await db
+        .select({
+          server_id: virtualKeyServers.server_id,
+          virtual_key_id: virtualKeys.virtual_key_id,
+          virtual_key_name: virtualKeys.name,
+          tools_to_execute: virtualKeyServers.tools,
+        })
+        .from(virtualKeyServers)
+        .innerJoin(virtualKeys, eq(virtualKeys.virtual_key_id, virtualKeyServers.virtual_key_id))
+        .where(sql`${virtualKeyServers.server_id} IN (SELECT value FROM json_each(${JSON.stringify(serverIds)}))`)
+        .orderBy(asc(virtualKeys.name), asc(virtualKeys.virtual_key_id));
+      const byServer = Map.groupBy(rows, ({ server_id }) => server_id);
+      return new Map(Array.from(byServer, ([id, keys]) => [id, keys.map(({ server_id: _, ...key }) => key)]));
     },
 
     async insert(orgId, key, assigned) {

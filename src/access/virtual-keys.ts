@@ -5,7 +5,7 @@ import type { PageQuery } from "../http/page.wire.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { NewId } from "../platform/ids.ts";
 import { parseDisplayName } from "../registry/server-record.ts";
-import { type KeyServer, keyHash, newKeyValue, type VirtualKey } from "./virtual-key.ts";
+import { type KeyServer, keyHash, type NamedServerKey, newKeyValue, type VirtualKey } from "./virtual-key.ts";
 import type { VirtualKeyStore } from "./virtual-keys.store.ts";
 import type { VirtualKeyInput, VirtualKeyPatch } from "./virtual-keys.wire.ts";
 
@@ -38,6 +38,11 @@ export function createVirtualKeys({ store, onWritten, clock, newId }: VirtualKey
 
   return {
     get,
+
+    /** Which keys, of any org, are assigned to these servers: for platform admins (BF-7). */
+    ofServers(serverIds: readonly string[]): Promise<Map<string, NamedServerKey[]>> {
+      return store.ofServers(serverIds);
+    },
 
     async list(orgId: string, query: PageQuery) {
       const page = parsePage(query);

@@ -19,6 +19,13 @@ export type ListedRow = ToolRow & {
   readonly pending_change_id: string | null;
 };
 
+/** The definition in force of one tool, JSON text as received. */
+export interface ApprovedDefinition {
+  readonly server_id: string;
+  readonly tool: string;
+  readonly definition: string;
+}
+
 /** The catalog in D1, and what the org snapshot is compiled from. */
 export interface CatalogStore {
   /** What a discovery has to know of a server beside its record. Null: there is no such server any more. */
@@ -26,6 +33,8 @@ export interface CatalogStore {
   /** Tools by name, each with the id of the change that is held for it. */
   list(serverId: string, page: PageRequest): Promise<{ rows: ListedRow[]; total: number }>;
   tool(serverId: string, name: string): Promise<ListedRow | null>;
+  /** The approved definitions of the known tools of many servers, sorted by server and name. */
+  approved(serverIds: readonly string[]): Promise<ApprovedDefinition[]>;
   /** Changes of one server, newest first. */
   changes(
     serverId: string,
@@ -58,7 +67,7 @@ export interface CatalogStore {
     tools: readonly (readonly [serverId: string, tool: string])[],
   ): Promise<{
     readonly generation: Generation;
-    readonly definitions: readonly { readonly server_id: string; readonly tool: string; readonly definition: string }[];
+    readonly definitions: readonly ApprovedDefinition[];
   }>;
   /** Everything of the snapshot of an org, read in one batch. */
   read(orgId: string): Promise<{ generation: Generation; servers: ServerRecord[]; tools: CatalogTool[] }>;
@@ -193,6 +202,22 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
         .from(serverTools)
         .where(and(eq(serverTools.server_id, serverId), eq(serverTools.tool, name)));
       return row ?? null;
+    },
+
+    async approved(serverIds) {
+      const { server_id, tool, known, approved_definition } = serverTools;
+      return db
+        .select({ server_id, tool, definition: sql<string>`${approved_definition}` })
+        .from(serverTools)
+        .where(
+          and(
+            // One parameter for all ids: a statement takes a hundred at most.
+            sql`${server_id} IN (SELECT value FROM json_each(${JSON.stringify(serverIds)}))`,
+            eq(known, true),
+            isNotNull(approved_definition),
+          ),
+        )
+        .orderBy(asc(server_id), asc(tool));
     },
 
     async changes(serverId, state, { page, page_size }) {

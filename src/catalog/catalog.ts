@@ -8,9 +8,9 @@ import { log } from "../platform/log.ts";
 import type { TrustedMap } from "../platform/trusted.ts";
 import type { ServerRecord } from "../registry/server-record.ts";
 import { NANO } from "../registry/tool-policy.ts";
-import type { CatalogStore, ListedRow } from "./catalog.store.ts";
+import type { ApprovedDefinition, CatalogStore, ListedRow } from "./catalog.store.ts";
 import type { ToolView } from "./catalog.wire.ts";
-import { factsOf } from "./definition.ts";
+import { type ApprovedTool, approvedTool, factsOf } from "./definition.ts";
 import { exposedName } from "./exposed-name.ts";
 import { compileSnapshot, type Generation, type Snapshot, type Tool } from "./snapshot.ts";
 import type { ChangeState, Decision, ToolChange } from "./tool-change.ts";
@@ -115,6 +115,14 @@ export function createCatalog({ store, serverOf, onWritten, clock, memory, cache
       if (row === null) throw new GatewayError("not_found", "There is no such tool.");
       const snapshot = await snapshotOf(orgId, waitUntil);
       return viewOf(record, row, snapshot.serversById.get(serverId)?.tools.get(name)?.exposed_name);
+    },
+
+    /** The known tools of many servers, allowed or not, each list sorted by name (BF-40). */
+    async approved(serverIds: readonly string[]): Promise<Map<string, ApprovedTool[]>> {
+      const byServer = Map.groupBy(await store.approved(serverIds), ({ server_id }) => server_id);
+      const toolsOf = (rows: readonly ApprovedDefinition[]) =>
+        rows.map(({ tool, definition }) => approvedTool(tool, definition));
+      return new Map(Array.from(byServer, ([id, rows]) => [id, toolsOf(rows)]));
     },
 
     /** Changes of a server's definitions, newest first. @throws GatewayError `not_found` */

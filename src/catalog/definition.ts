@@ -79,6 +79,22 @@ export function factsOf(definition: string): DefinitionFacts {
   };
 }
 
+/** A tool of a server as others describe it: the approved definition, without what only MCP knows (BF-5). */
+export interface ApprovedTool {
+  readonly name: string;
+  readonly description: string;
+  readonly input_schema: Record<string, unknown>;
+  /** Only where the definition has it. */
+  readonly strict?: boolean;
+}
+
+/** @param definition The approved one. */
+export function approvedTool(name: string, definition: string): ApprovedTool {
+  const { description, input_schema } = factsOf(definition);
+  const { strict } = JSON.parse(definition) as Record<string, unknown>;
+  return { name, description, input_schema, ...(typeof strict === "boolean" ? { strict } : {}) };
+}
+
 /** How a definition is shown. */
 export interface Showing {
   /** The exposed name. */

@@ -18,7 +18,7 @@ import { checkHealth } from "./health.ts";
 import { listTools } from "./list-tools.ts";
 import type { Era } from "./revisions.ts";
 import { FAILURES_TO_DISCONNECT } from "./schedule.ts";
-import { type Connection, connect, openLine, type Transport } from "./transport.ts";
+import { type Connected, type Connection, connect, openLine, type Transport } from "./transport.ts";
 
 export interface ConnectorDeps {
   readonly registry: {
@@ -79,7 +79,25 @@ export function createConnector({ registry, catalog, targetOf, sendTo, clock, ne
     return { ok: false, code: isTimeout ? "upstream_timeout" : "upstream_failed", message };
   }
 
+  async function connectTo(record: ServerRecord): Promise<Connected> {
+    const target = await targetOf(record);
+    const line = { send: sendTo(record), target, timeoutMs: record.timeout_ms ?? DEFAULT_TIMEOUT_MS };
+    return connect(line, transportOf(record), !record.connection_detected);
+  }
+
   return {
+    /**
+     * Connects to a server as a record describes it, stored or not, and stores nothing (BF-22, BF-35).
+     *
+     * @returns Why that failed, in words of ours; null when it did not.
+     */
+    async tryConnect(record: ServerRecord): Promise<string | null> {
+      const connected = await connectTo(record);
+      if (!connected.ok) return connected.failure.message;
+      await connected.connection.close();
+      return null;
+    },
+
     /** Probes the server, reads its tools and stores both (PS-24). A failure leaves the catalog as it was. */
     async discover(serverId: string): Promise<Discovered> {
       for (let round = 0; round < MAX_ROUNDS; round++) {
@@ -87,9 +105,7 @@ export function createConnector({ registry, catalog, targetOf, sendTo, clock, ne
         if (record === null) return { ok: false, code: "not_found", message: "There is no such server." };
         const refusal = refusalOf(record);
         if (refusal !== null) return { ok: false, code: "invalid_request", message: refusal };
-        const target = await targetOf(record);
-        const line = { send: sendTo(record), target, timeoutMs: record.timeout_ms ?? DEFAULT_TIMEOUT_MS };
-        const connected = await connect(line, transportOf(record), !record.connection_detected);
+        const connected = await connectTo(record);
         if (!connected.ok) return failed(record, connected.failure);
         const { verdict } = connected.connection;
         const listed = await listTools(connected.connection.line, verdict);

@@ -1,15 +1,17 @@
-import { and, asc, count, desc, eq, or, type SQL, sql } from "drizzle-orm";
+import { and, asc, count, desc, eq, or, sql } from "drizzle-orm";
 import { type DrizzleD1Database, drizzle } from "drizzle-orm/d1";
 import type { SQLiteColumn } from "drizzle-orm/sqlite-core";
-import { orgs, virtualKeyServers } from "../access/access.tables.ts";
+import { orgs } from "../access/access.tables.ts";
+import type { ServerKey } from "../access/virtual-key.ts";
 import { generations, serverTools } from "../catalog/catalog.tables.ts";
 import { GatewayError } from "../failure/gateway-error.ts";
 import { withOutages } from "../failure/unavailable.ts";
 import type { PageRequest } from "../http/page.ts";
 import type { AllowlistEvent } from "./allowlist.ts";
-import { allowlistEvents, serverContexts, serverOrgs, servers } from "./registry.tables.ts";
+import { allowlistEvents, serverOrgs, servers } from "./registry.tables.ts";
+import { addOrgs, explainKeys, keyStatements, orgStatements, policyStatements } from "./server-parts.store.ts";
 import { DEFAULT_TIMEOUT_MS, type ServerRecord, type ServerSighting } from "./server-record.ts";
-import type { AllowedTools, PolicyChange, ToolFlags } from "./tool-policy.ts";
+import type { PolicyChange, ToolFlags } from "./tool-policy.ts";
 
 /** What a list may be narrowed and ordered by (RG-4, RG-5). */
 export interface ServerFilters {
@@ -40,21 +42,38 @@ export interface RegistryStore {
   /** @throws GatewayError `conflict` with the field, when the id or the name (ignoring case) is taken. */
   insert(record: ServerRecord, orgIds: readonly string[], policy: PolicyChange, event: AllowlistEvent): Promise<void>;
   list(filters: ServerFilters, sort: ServerSort, page: PageRequest): Promise<{ rows: ServerRecord[]; total: number }>;
+  /**
+   * Servers in the order of their creation.
+   *
+   * @param search A part of the display name, ignoring case; null finds all.
+   * @param slice `limit` null: to the end.
+   */
+  find(
+    search: string | null,
+    slice: { readonly limit: number | null; readonly offset: number },
+  ): Promise<{ rows: ServerRecord[]; total: number }>;
   get(serverId: string): Promise<ServerRecord | null>;
   /**
    * Sets the given columns, and the policy as far as it is given.
    *
-   * @param orgIds Replaces the orgs that may see it; what belongs to the others goes with it (RB-31).
+   * @param also `orgIds` replaces the orgs that may see it, and what belongs to the others goes with it (RB-31); `keys`
+   *   replaces the assignments of all keys (BF-33).
    * @param expected `modified` of the record that the change was made from: an overtaken change must not be written,
    *   because it may join what belongs to one endpoint with another.
    * @returns The record as stored; null when there is none, "overtaken" when it has changed in between.
-   * @throws GatewayError `conflict`, field `name`
+   * @throws GatewayError `conflict`, field `name`; `invalid_request`, field `keys`, for one that is unknown, or whose org
+   *   does not see the server; then nothing has changed.
    */
   update(
     serverId: string,
     expected: number,
     change: ServerChange,
-    also: { readonly policy?: PolicyChange; readonly orgIds?: readonly string[]; readonly event?: AllowlistEvent },
+    also: {
+      readonly policy?: PolicyChange;
+      readonly orgIds?: readonly string[];
+      readonly keys?: readonly ServerKey[];
+      readonly event?: AllowlistEvent;
+    },
   ): Promise<ServerRecord | null | "overtaken">;
   /** @returns Whether there was one. */
   remove(serverId: string, event: AllowlistEvent): Promise<boolean>;
@@ -114,12 +133,43 @@ export function d1RegistryStore(d1: D1Database): RegistryStore {
       return { rows: rows.map(recordOf), total: total?.total ?? 0 };
     },
 
+    async find(search, { limit, offset }) {
+      const order = [asc(servers.created), asc(servers.server_id)];
+      const end = limit ?? Number.MAX_SAFE_INTEGER;
+      if (search === null) {
+        const [rows, [total]] = await db.batch([
+          db
+            .select()
+            .from(servers)
+            .orderBy(...order)
+            .limit(end)
+            .offset(offset),
+          db.select({ total: count() }).from(servers),
+        ]);
+        return { rows: rows.map(recordOf), total: total?.total ?? 0 };
+      }
+      // Not in SQL: SQLite knows the case of ASCII letters only, and these names are free text.
+      const names = await db
+        .select({ server_id: servers.server_id, display_name: servers.display_name })
+        .from(servers)
+        .orderBy(...order);
+      const part = search.toLowerCase();
+      const found = names.filter(({ display_name }) => display_name.toLowerCase().includes(part));
+      const ids = JSON.stringify(found.slice(offset, offset + end).map(({ server_id }) => server_id));
+      const rows = await db
+        .select()
+        .from(servers)
+        .where(sql`${servers.server_id} IN (SELECT value FROM json_each(${ids}))`)
+        .orderBy(...order);
+      return { rows: rows.map(recordOf), total: found.length };
+    },
+
     async get(serverId) {
       const [row] = await db.select().from(servers).where(eq(servers.server_id, serverId));
       return row === undefined ? null : recordOf(row);
     },
 
-    async update(serverId, expected, change, { policy, orgIds, event }) {
+    async update(serverId, expected, change, { policy, orgIds, keys, event }) {
       const nameKey = change.name?.toLowerCase();
       try {
         const [, updated] = await db.batch([
@@ -136,6 +186,7 @@ export function d1RegistryStore(d1: D1Database): RegistryStore {
           raiseGeneration(db),
           ...(policy === undefined ? [] : policyStatements(db, serverId, policy)),
           ...(orgIds === undefined ? [] : orgStatements(db, serverId, orgIds)),
+          ...(keys === undefined ? [] : keyStatements(db, serverId, keys)),
         ]);
         const [row] = updated;
         return row === undefined ? null : recordOf(row);
@@ -145,7 +196,8 @@ export function d1RegistryStore(d1: D1Database): RegistryStore {
         const own = found.find((row) => row.server_id === serverId);
         if (own === undefined) return null;
         if (own.modified !== expected) return "overtaken";
-        throw found.length > 1 ? conflict("name", cause) : cause;
+        if (found.length > 1) throw conflict("name", cause);
+        throw keys === undefined ? cause : await explainKeys(db, serverId, keys, cause);
       }
     },
 
@@ -242,85 +294,6 @@ function addEvent(db: Db, event: AllowlistEvent) {
     .select(
       sql`SELECT ${event_id}, ${reason}, ${resource_type}, ${target}, ${mode}, ${server_id}, ${created_at} WHERE changes() > 0`,
     );
-}
-
-function addOrgs(db: Db, serverId: string, orgIds: readonly string[]) {
-  return db
-    .insert(serverOrgs)
-    .select(sql`SELECT ${serverId}, value FROM json_each(${JSON.stringify(orgIds)}) WHERE ${serverExists(serverId)}`);
-}
-
-/** RB-31: the whole set is replaced, and what orgs that lose the server have of it goes in the same batch. */
-function orgStatements(db: Db, serverId: string, orgIds: readonly string[]) {
-  const kept = sql`(SELECT value FROM json_each(${JSON.stringify(orgIds)}))`;
-  // No org at all means every org, and nobody loses anything.
-  const isLost = (column: SQL) => (orgIds.length === 0 ? sql`0` : sql`${column} NOT IN ${kept}`);
-  return [
-    db.delete(serverOrgs).where(eq(serverOrgs.server_id, serverId)),
-    addOrgs(db, serverId, orgIds),
-    db.delete(serverContexts).where(and(eq(serverContexts.server_id, serverId), isLost(sql`${serverContexts.org_id}`))),
-    db
-      .delete(virtualKeyServers)
-      .where(
-        and(
-          eq(virtualKeyServers.server_id, serverId),
-          sql`virtual_key_id IN (SELECT virtual_key_id FROM virtual_keys WHERE ${isLost(sql`org_id`)})`,
-        ),
-      ),
-    // The orgs whose keys have just changed.
-    db
-      .update(generations)
-      .set({ value: sql`${generations.value} + 1` })
-      .where(isLost(sql`${generations.org_id}`)),
-  ];
-}
-
-const serverExists = (serverId: string) => sql`EXISTS (SELECT 1 FROM servers WHERE server_id = ${serverId})`;
-
-/** Replaces those parts of the policy that are given; of a server that does not exist nothing is written. */
-function policyStatements(db: Db, serverId: string, { allowed, auto, prices }: PolicyChange) {
-  const ofServer = eq(serverTools.server_id, serverId);
-  /** Rows for names that an admin gives, whether or not a discovery has seen them. */
-  const upsert = (rows: object, values: { allowed: SQL; auto: SQL }, set: Record<string, SQL>) =>
-    db
-      .insert(serverTools)
-      .select(
-        sql`SELECT ${serverId}, key, 0, 0, ${values.allowed}, ${values.auto}, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-          FROM json_each(${JSON.stringify(rows)}) WHERE ${serverExists(serverId)}`,
-      )
-      .onConflictDoUpdate({ target: [serverTools.server_id, serverTools.tool], set });
-  const flags = () => {
-    if (allowed === undefined || allowed === null) return [];
-    if (isAll(allowed)) return [db.update(serverTools).set({ allowed: true, is_new: false }).where(ofServer)];
-    return [
-      db.delete(serverTools).where(and(ofServer, sql`${serverTools.definition} IS NULL`)),
-      db.update(serverTools).set({ allowed: false, is_new: false }).where(ofServer),
-      upsert(allowed, { allowed: sql`value`, auto: sql`0` }, { allowed: sql`excluded.allowed` }),
-      // What is blocked does not run unasked either; its price stays (RB-32).
-      db
-        .update(serverTools)
-        .set({ auto: false })
-        .where(and(ofServer, eq(serverTools.allowed, false))),
-    ];
-  };
-  const unasked = () => {
-    if (auto === undefined) return [];
-    const named = Object.fromEntries((auto[0] === "*" ? [] : auto).map((tool) => [tool, true]));
-    return [
-      db.update(serverTools).set({ auto: false }).where(ofServer),
-      upsert(named, { allowed: sql`0`, auto: sql`1` }, { auto: sql`1` }),
-    ];
-  };
-  const priced = () => {
-    if (prices === undefined) return [];
-    const price = sql`(SELECT value FROM json_each(${JSON.stringify(prices)}) WHERE key = ${serverTools.tool})`;
-    return [db.update(serverTools).set({ price_nano: price }).where(ofServer)];
-  };
-  return [...flags(), ...unasked(), ...priced()];
-}
-
-function isAll(allowed: AllowedTools): allowed is readonly ["*"] {
-  return Array.isArray(allowed);
 }
 
 const SORT_COLUMNS = {

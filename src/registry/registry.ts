@@ -1,4 +1,5 @@
 /** The use cases of the server registry: the one write path of a server, whichever API it came through. */
+import type { ServerKey } from "../access/virtual-key.ts";
 import { GatewayError } from "../failure/gateway-error.ts";
 import { type Page, parsePage } from "../http/page.ts";
 import type { PageQuery } from "../http/page.wire.ts";
@@ -8,21 +9,13 @@ import type { NewId } from "../platform/ids.ts";
 import { causesOf, log } from "../platform/log.ts";
 import { type AllowlistEvent, allowlistEvent, allowlistOf } from "./allowlist.ts";
 import { type InProcessServer, inProcessRecord, requireWritable } from "./inprocess.ts";
-import type { RegistryStore, ServerChange } from "./registry.store.ts";
+import type { RegistryStore } from "./registry.store.ts";
 import type { ServerInput, ServerPatch, ServerQuery } from "./registry.wire.ts";
 import { type DraftContext, draftChange, draftServer, originOf } from "./server-draft.ts";
 import { filtersOf, sortOf } from "./server-query.ts";
 import { parseConfig, parseServerId, type ServerConfig, type ServerRecord } from "./server-record.ts";
-import {
-  type AllowedTools,
-  allowedToolsOf,
-  autoToolsOf,
-  type PolicyChange,
-  parsePrice,
-  pricesOf,
-  type ToolFlags,
-  toolModeOf,
-} from "./tool-policy.ts";
+import { policyWrite, type ToolPatch, toolWrite, type Write } from "./server-write.ts";
+import { type AllowedTools, allowedToolsOf, autoToolsOf, pricesOf, type ToolFlags } from "./tool-policy.ts";
 
 export interface RegistryDeps {
   readonly store: RegistryStore;
@@ -36,6 +29,8 @@ export interface RegistryDeps {
   readonly onWritten: () => void;
   /** Connects to a server and stores what it offers. @throws GatewayError when that fails; the record says why. */
   readonly discover: (serverId: string) => Promise<unknown>;
+  /** Connects to a server as a record describes it and stores nothing. @returns Why that failed, or null. */
+  readonly tryConnect: (record: ServerRecord) => Promise<string | null>;
   /** Nothing looks at a deleted server any more. */
   readonly forget: (serverId: string) => Promise<void>;
   /** Approves all held changes of a server, which is trusted from now on (PS-22). */
@@ -54,6 +49,26 @@ export interface OpenServer {
   readonly tool_pricing: Readonly<Record<string, number>>;
   readonly flags: readonly ToolFlags[];
 }
+
+/** A change of a server that depends on the server as it is. */
+export interface Revision {
+  /** Makes the change; asked again when another write has come in between. */
+  readonly patchOf: (before: OpenServer) => ServerPatch;
+  /** Whether the change brings a `config`: one that does not open must not keep an admin from giving another. */
+  readonly isConfigGiven: boolean;
+  /** Given: replaces the assignments of all keys, of every org (BF-33). */
+  readonly keys?: readonly ServerKey[] | undefined;
+  /** Whether a changed `config` is tried first, and the former one kept when it does not connect (BF-35). */
+  readonly isTried: boolean;
+}
+
+export interface Revised {
+  readonly server: OpenServer;
+  /** Why the server cannot be connected to with the `config` that was given and is not stored; null: all is stored. */
+  readonly credentialError: string | null;
+}
+
+export type Registry = ReturnType<typeof createRegistry>;
 
 /** Whose sealed value a server's `config` is. */
 export function configOwner(serverId: string): string {
@@ -123,12 +138,52 @@ export function createRegistry(deps: RegistryDeps) {
     }
   }
 
+  async function revise(serverId: string, by: string, revision: Revision, self: string): Promise<Revised> {
+    const { patchOf, isConfigGiven, keys, isTried } = revision;
+    const writeOf = async (before: OpenServer, patch: ServerPatch) => {
+      const orgIds = patch.org_ids === undefined ? undefined : await requireOrgs(patch.org_ids);
+      const drafted = draftChange(before, patch, context(self));
+      const { change, config, client_secret, policy, isRuntime, isReset, isOtherCredential } = drafted;
+      const secret =
+        client_secret === undefined || client_secret === null
+          ? client_secret
+          : await sealer.seal(client_secret, secretOwner(serverId));
+      const sealed = {
+        ...(config === undefined ? {} : { config_sealed: await sealConfig(serverId, config) }),
+        ...(secret === undefined ? {} : { client_secret_sealed: secret }),
+      };
+      const made: Write = { change: { ...change, ...sealed }, policy, orgIds, keys, isRuntime, isReset };
+      return { made, isOtherCredential };
+    };
+    let credentialError: string | null = null;
+    const draft = async (before: OpenServer): Promise<Write> => {
+      credentialError = null;
+      const patch = patchOf(before);
+      const { made, isOtherCredential } = await writeOf(before, patch);
+      const after = { ...before.record, ...made.change };
+      // What an auth_type of none keeps is sent to nobody, so there is nothing to try.
+      const isDue = isTried && isOtherCredential && after.auth_type !== "none" && canConnect(after);
+      credentialError = isDue ? await deps.tryConnect(after) : null;
+      if (credentialError === null) return made;
+      const { config: _, ...others } = patch;
+      return (await writeOf(before, others)).made;
+    };
+    const server = await write(serverId, by, draft, isConfigGiven && !(await opens(serverId)));
+    return { server, credentialError };
+  }
+
   return {
     /** RG-3 to RG-5. */
     async list(query: ServerQuery): Promise<Page<OpenServer>> {
       const [filters, sort, page] = [filtersOf(query), sortOf(query), parsePage(query)];
       const { rows, total } = await store.list(filters, sort, page);
       return { rows: await openServers(rows), total_rows: total, ...page, filters: { ...filters }, sort };
+    },
+
+    /** In order of creation; `search` is a part of the display name, ignoring case (BF-41). */
+    async find(search: string | null, slice: { readonly limit: number | null; readonly offset: number }) {
+      const { rows, total } = await store.find(search, slice);
+      return { servers: await openServers(rows), total };
     },
 
     async get(serverId: string): Promise<OpenServer> {
@@ -139,9 +194,11 @@ export function createRegistry(deps: RegistryDeps) {
      * Stores a server, then connects to it. A connection that fails shows in `state` and `last_failure` (BF-22).
      *
      * @param by The principal's id.
-     * @throws GatewayError `invalid_request` with the field, `conflict`, `encryption_key_missing`; nothing is stored.
+     * @param isTried Whether the server is connected to before it is stored.
+     * @throws GatewayError `invalid_request` with the field, `conflict`, `encryption_key_missing`, and `connect_failed`
+     *   for one that is tried in vain; nothing is stored.
      */
-    async register(by: string, input: ServerInput, self: string): Promise<OpenServer> {
+    async register(by: string, input: ServerInput, self: string, isTried = false): Promise<OpenServer> {
       const server_id = input.server_id === undefined ? newId("srv") : parseServerId(input.server_id);
       const now = clock();
       const { draft, config, client_secret, policy } = draftServer(input, context(self));
@@ -156,6 +213,8 @@ export function createRegistry(deps: RegistryDeps) {
         modified: now,
         modified_by: by,
       };
+      const failure = isTried && canConnect(record) ? await deps.tryConnect(record) : null;
+      if (failure !== null) throw new GatewayError("connect_failed", failure);
       await store.insert(record, orgIds, policy, allowlistEvent("create", record, { now, newId }));
       deps.onWritten();
       if (canConnect(record)) await connect(server_id);
@@ -172,22 +231,12 @@ export function createRegistry(deps: RegistryDeps) {
 
     /** Changes only what is given (RG-19, RG-20). Where the endpoint changed, the server is connected to anew. */
     async update(serverId: string, by: string, patch: ServerPatch, self: string): Promise<OpenServer> {
-      const orgIds = patch.org_ids === undefined ? undefined : await requireOrgs(patch.org_ids);
-      const draft = async (before: OpenServer): Promise<Write> => {
-        const drafted = draftChange(before, patch, context(self));
-        const { change, config, client_secret, policy, isRuntime, isReset } = drafted;
-        const secret =
-          client_secret === undefined || client_secret === null
-            ? client_secret
-            : await sealer.seal(client_secret, secretOwner(serverId));
-        const sealed = {
-          ...(config === undefined ? {} : { config_sealed: await sealConfig(serverId, config) }),
-          ...(secret === undefined ? {} : { client_secret_sealed: secret }),
-        };
-        return { change: { ...change, ...sealed }, policy, orgIds, isRuntime, isReset };
-      };
-      return write(serverId, by, draft, patch.config !== undefined && !(await opens(serverId)));
+      const revision = { patchOf: () => patch, isConfigGiven: patch.config !== undefined, isTried: false };
+      return (await revise(serverId, by, revision, self)).server;
     },
+
+    /** The same for a change that depends on the server as it is, and may bring key assignments with it. */
+    revise,
 
     /** Replaces the orgs that may see a server (RB-31). */
     async setOrgs(serverId: string, by: string, org_ids: readonly string[]): Promise<OpenServer> {
@@ -261,7 +310,7 @@ export function createRegistry(deps: RegistryDeps) {
       // What was meant for one origin, secrets above all, is not written to another (PS-52).
       origin ??= originOf(before.record.server_url);
       if (originOf(before.record.server_url) !== origin) break;
-      const { change, policy, orgIds, isRuntime = false, isReset = false } = await draft(before);
+      const { change, policy, orgIds, keys, isRuntime = false, isReset = false } = await draft(before);
       const now = clock();
       const { modified } = before.record;
       // Only a change of what is reached, and with what, concerns the allowlist (RG-22).
@@ -270,6 +319,7 @@ export function createRegistry(deps: RegistryDeps) {
       const after = await store.update(serverId, modified, written, {
         ...(policy === undefined ? {} : { policy }),
         ...(orgIds === undefined ? {} : { orgIds }),
+        ...(keys === undefined ? {} : { keys }),
         ...(isRuntime ? { event } : {}),
       });
       if (after === "overtaken") continue;
@@ -301,59 +351,6 @@ export function createRegistry(deps: RegistryDeps) {
 
 /** How often a write is drafted anew because another one came first. */
 const MAX_ROUNDS = 5;
-
-/** What one write changes. */
-interface Write {
-  readonly change: ServerChange;
-  readonly policy?: PolicyChange | undefined;
-  readonly orgIds?: readonly string[] | undefined;
-  readonly isRuntime?: boolean;
-  readonly isReset?: boolean;
-}
-
-function policyWrite(allowed: AllowedTools): Write {
-  return { change: { tool_mode: toolModeOf(allowed) }, policy: { allowed } };
-}
-
-/** @throws GatewayError `not_found` for a tool that is neither known nor named; `invalid_request` with the field */
-function toolWrite(
-  { record, flags }: OpenServer,
-  tool: string,
-  { allowed, auto_execute, price_usd }: ToolPatch,
-): Write {
-  const own = flags.find((flag) => flag.tool === tool);
-  if (own === undefined) throw new GatewayError("not_found", "There is no such tool.");
-  const isAll = record.tool_mode === "all";
-  if (auto_execute === true && !(allowed ?? (isAll || own.allowed))) {
-    throw new GatewayError("invalid_request", "A tool that is blocked cannot run unasked.", { field: "auto_execute" });
-  }
-  const map = Object.fromEntries(flags.map((flag) => [flag.tool, isAll || flag.allowed]));
-  const others = flags.filter((flag) => flag.tool !== tool && (record.auto_all || flag.auto)).map((flag) => flag.tool);
-  const prices = new Map(
-    flags.flatMap((flag) => (flag.price_nano === null ? [] : [[flag.tool, flag.price_nano] as const])),
-  );
-  if (price_usd === null) prices.delete(tool);
-  else if (price_usd !== undefined) prices.set(tool, parsePrice(price_usd, "price_usd"));
-  return {
-    change: {
-      ...(allowed === undefined ? {} : { tool_mode: "list" as const }),
-      ...(auto_execute === undefined ? {} : { auto_all: false }),
-    },
-    policy: {
-      ...(allowed === undefined ? {} : { allowed: { ...map, [tool]: allowed } }),
-      ...(auto_execute === undefined ? {} : { auto: auto_execute ? [...others, tool] : others }),
-      ...(price_usd === undefined ? {} : { prices: Object.fromEntries(prices) }),
-    },
-  };
-}
-
-/** A change of one tool's policy; what is left out stays. */
-export interface ToolPatch {
-  readonly allowed?: boolean | undefined;
-  readonly auto_execute?: boolean | undefined;
-  /** Null takes the price away. */
-  readonly price_usd?: number | null | undefined;
-}
 
 /** Whether there is anything to connect to: a stdio server waits for a bridge, a registration for its client. */
 function canConnect({ enabled, connection_type, status }: ServerRecord): boolean {

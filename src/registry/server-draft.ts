@@ -57,6 +57,8 @@ export interface DraftChange {
   /** Given: the secret is replaced by it; null removes it. */
   readonly client_secret?: string | null;
   readonly policy?: PolicyChange;
+  /** Whether `config` changes while the origin stays, so that the former one could stay too (BF-35). */
+  readonly isOtherCredential: boolean;
   /** Whether what is reached, or with what, changes: an event is due (RG-22). */
   readonly isRuntime: boolean;
   /** Whether the server has to be connected to anew (B.5). */
@@ -193,6 +195,7 @@ export function draftChange(before: Before, patch: ServerPatch, { refusalOf }: D
     ...(config !== undefined ? { config } : isMoved ? { config: {} } : {}),
     ...(patch.client_secret === undefined ? {} : { client_secret: patch.client_secret }),
     ...(policy === undefined ? {} : { policy }),
+    isOtherCredential: isOtherConfig && !isMoved,
     isRuntime: isOtherPlace || isOtherConfig || isOtherEndpoints,
     isReset: isOtherPlace || isOtherConfig || isOtherEndpoints || isOtherAuth,
   };
