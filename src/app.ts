@@ -2,15 +2,18 @@
 import { type Context, Hono } from "hono";
 import * as z from "zod";
 import { virtualKeyOperations } from "./access/virtual-keys.routes.ts";
+import { clientOperations } from "./bifrost/clients.routes.ts";
+import { oauthOperations } from "./bifrost/oauth.routes.ts";
+import { bifrostSurface } from "./bifrost/surface.ts";
 import { callOperations } from "./calls/calls.routes.ts";
 import { catalogOperations } from "./catalog/catalog.routes.ts";
 import { FAILURES, GatewayError } from "./failure/gateway-error.ts";
-import { problemResponse } from "./failure/problem.ts";
 import { createMcpDoors } from "./gateway/mcp.routes.ts";
 import type { AppEnv } from "./http/app-env.ts";
 import { createDocs } from "./http/docs.routes.ts";
 import { mountOperations, type Operation, operation } from "./http/operation.ts";
 import { checkHeaderSizes, SECURITY_HEADERS } from "./http/security.ts";
+import { nativeSurface, type Surface } from "./http/surface.ts";
 import { causesOf, log } from "./platform/log.ts";
 import { orgContextOperations } from "./registry/org-contexts.routes.ts";
 import { registryOperations } from "./registry/registry.routes.ts";
@@ -39,6 +42,8 @@ export const operations: readonly Operation[] = [
   ...catalogOperations,
   ...virtualKeyOperations,
   ...callOperations,
+  ...clientOperations,
+  ...oauthOperations,
 ];
 
 /** Makes the app with a memory of its own: one per isolate. */
@@ -67,10 +72,12 @@ export function createApp(overrides: Partial<Platform> = {}): Hono<AppEnv> {
   app.route("/", createMcpDoors(report));
   app.route("/", createDocs(operations.map(({ spec }) => spec)));
 
-  app.use("/v1/*", (c, next) => {
-    checkHeaderSizes(c.req.raw.headers);
-    return next();
-  });
+  for (const path of ["/v1/*", "/api/*"]) {
+    app.use(path, (c, next) => {
+      checkHeaderSizes(c.req.raw.headers);
+      return next();
+    });
+  }
   mountOperations(app, operations);
   app.notFound((c) => refuse(new GatewayError("not_found", "There is nothing at this path."), c));
   app.onError((thrown, c) => refuse(GatewayError.from(thrown), c));
@@ -81,9 +88,14 @@ export function createApp(overrides: Partial<Platform> = {}): Hono<AppEnv> {
 function refuse(error: GatewayError, c: Context<AppEnv>): Response {
   report(error, c);
   if (error.code === "unauthorized") c.header("WWW-Authenticate", "Bearer");
-  const response = problemResponse(error, c.var.requestId, Object.fromEntries(c.res.headers));
+  const response = surfaceAt(c.req.path).refuse(error, c.var.requestId, Object.fromEntries(c.res.headers));
   secure(response, c.var.requestId);
   return response;
+}
+
+/** Whose wire an error is told on; under `/api` that goes for paths too that lead nowhere (B.3). */
+function surfaceAt(path: string): Surface {
+  return /^\/api(\/|$)/.test(path) ? bifrostSurface : nativeSurface;
 }
 
 /** What every answer carries. */

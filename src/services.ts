@@ -2,6 +2,7 @@
 
 import { d1VirtualKeyStore } from "./access/virtual-keys.store.ts";
 import { createVirtualKeys } from "./access/virtual-keys.ts";
+import { createClients } from "./bifrost/clients.ts";
 import { d1CallStore } from "./calls/calls.store.ts";
 import { createCalls } from "./calls/calls.ts";
 import { createJournal, type JournalMemory } from "./calls/journal.ts";
@@ -200,6 +201,7 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     callStore,
     health: createHealth(env),
     registry,
+    clients: createClients({ registry, toolsOf: catalog.approved, keysOf: virtualKeys.ofServers }),
     catalog,
     orgContexts: createOrgContexts({
       store: d1OrgContextStore(env.DB),

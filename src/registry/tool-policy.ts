@@ -74,7 +74,7 @@ export function pricesOf(flags: readonly ToolFlags[]): Record<string, number> {
  */
 export function checkAuto(auto: readonly string[], executable: ((tool: string) => boolean) | "nothing"): void {
   const refuse = (rule: string) =>
-    new GatewayError("invalid_request", `tools_to_auto_execute ${rule}.`, { field: "tools_to_auto_execute" });
+    new GatewayError("invalid_request", `Invalid tools_to_auto_execute: ${rule}.`, { field: "tools_to_auto_execute" });
   if (auto.length === 0) return;
   if (executable === "nothing") throw refuse("must be empty while no tool may be executed");
   if (auto[0] !== "*" && !auto.every(executable)) throw refuse("must be a part of the tools that may be executed");

@@ -1,0 +1,208 @@
+/** From Bifrost's wire format to what the registry is asked to write: B.2, inward. Pure. */
+import { GatewayError } from "../failure/gateway-error.ts";
+import type { OpenServer } from "../registry/registry.ts";
+import type { ServerInput, ServerPatch } from "../registry/registry.wire.ts";
+import { originOf } from "../registry/server-draft.ts";
+import {
+  defaultAuthType,
+  parseConnectionType,
+  parseDisplayName,
+  type ServerConfig,
+} from "../registry/server-record.ts";
+import type { AllowedTools } from "../registry/tool-policy.ts";
+import type { ClientCreate, ClientQuery, ClientUpdate } from "./bifrost.wire.ts";
+import { looksRedacted, redact, shownUrl } from "./redaction.ts";
+
+const refuse = (field: string, message: string) => new GatewayError("invalid_request", message, { field });
+
+const MAX_SLUG_LENGTH = 63;
+
+/** PS-28: the slug of a server from the name that people give it. @throws GatewayError `invalid_request` */
+export function slugOf(name: string): string {
+  const slug = name
+    .trim()
+    .replaceAll(/[^A-Za-z0-9-]+/g, "-")
+    .replaceAll(/^-+|-+$/g, "")
+    .slice(0, MAX_SLUG_LENGTH);
+  if (slug === "") throw refuse("name", "name must have a letter or digit of the Latin alphabet.");
+  return slug;
+}
+
+/**
+ * A server to be registered (BF-8 to BF-21).
+ *
+ * @throws GatewayError `invalid_request` with the field; `not_implemented` for OAuth, after its own rules
+ */
+export function serverInput(client: ClientCreate): ServerInput {
+  if (client.connection_type === "inprocess") {
+    // This throws: the record has no such type.
+    return { name: "", connection_type: parseConnectionType(client.connection_type) };
+  }
+  const display_name = parseDisplayName(client.name, "display_name");
+  const headers = client.headers ?? {};
+  const auth_type = client.auth_type ?? defaultAuthType({ headers });
+  checkOAuth(auth_type, client);
+  return {
+    ...(client.client_id === undefined || client.client_id === "" ? {} : { server_id: client.client_id }),
+    name: slugOf(display_name),
+    display_name,
+    connection_type: client.connection_type,
+    ...(client.connection_type === "stdio"
+      ? { stdio_config: client.stdio_config }
+      : { server_url: client.connection_string }),
+    auth_type,
+    ...(Object.keys(headers).length === 0 ? {} : { config: { headers } }),
+    allowed_tools: policyOf(client.tools_to_execute ?? []),
+    tools_to_auto_execute: client.tools_to_auto_execute ?? [],
+    ...flagsOf(client),
+  };
+}
+
+/** BF-15, BF-17. No configuration can be authorized yet, so an id never names one. */
+function checkOAuth(
+  auth_type: string,
+  { oauth_config, oauth_config_id = "" }: Exclude<ClientCreate, { connection_type: "inprocess" }>,
+): void {
+  if (auth_type !== "oauth" && auth_type !== "per_user_oauth") {
+    if (oauth_config === undefined) return;
+    throw refuse("oauth_config", "oauth_config is for auth_type oauth and per_user_oauth only.");
+  }
+  if (oauth_config === undefined && oauth_config_id === "") {
+    throw refuse("oauth_config", `OAuth configuration is required when auth_type is '${auth_type}'`);
+  }
+  if (oauth_config === undefined && auth_type === "oauth") {
+    throw refuse("oauth_config_id", "oauth_config_id does not name an authorized configuration that is unused.");
+  }
+  throw oauthMissing();
+}
+
+/** What every part of OAuth answers until it is there. */
+export function oauthMissing(): GatewayError {
+  return new GatewayError("not_implemented", "OAuth is not supported on this API yet.");
+}
+
+/**
+ * A change of a server (BF-29 to BF-38).
+ *
+ * @param before The server as it is: what is redacted, or named in part, is understood from it.
+ * @throws GatewayError `invalid_request` with the field; `not_implemented` for a change to OAuth
+ */
+export function serverPatch(client: ClientUpdate, before: OpenServer): ServerPatch {
+  const { record } = before;
+  const { name, auth_type, tools_to_execute, tool_pricing } = client;
+  checkConnectionType(client, record.connection_type);
+  if (auth_type !== undefined && auth_type !== record.auth_type && auth_type.endsWith("oauth")) throw oauthMissing();
+  const display_name = name === undefined ? undefined : parseDisplayName(name, "display_name");
+  const server_url = urlOf(client, before);
+  const config = configOf(client, before, server_url);
+  const auto = autoOf(client, before);
+  return {
+    // The slug stands in the names of tools, so that it changes only with the name (BF-37).
+    ...(display_name === undefined || display_name === record.display_name
+      ? {}
+      : { name: slugOf(display_name), display_name }),
+    // Sent back as it was found, it is no choice of the admin's (CN-4).
+    ...(client.connection_type === undefined || client.connection_type === record.connection_type
+      ? {}
+      : { connection_type: client.connection_type }),
+    ...(server_url === undefined ? {} : { server_url }),
+    ...(client.stdio_config === undefined || record.connection_type !== "stdio"
+      ? {}
+      : { stdio_config: client.stdio_config }),
+    ...(auth_type === undefined ? {} : { auth_type }),
+    ...(config === undefined ? {} : { config }),
+    ...(tools_to_execute === undefined ? {} : { allowed_tools: policyOf(tools_to_execute) }),
+    ...(auto === undefined ? {} : { tools_to_auto_execute: auto }),
+    ...(tool_pricing === undefined ? {} : { tool_pricing }),
+    ...flagsOf(client),
+  };
+}
+
+/** BF-31. */
+function checkConnectionType({ connection_type }: ClientUpdate, stored: string): void {
+  if (connection_type === undefined) return;
+  if (connection_type !== "inprocess" && (connection_type === "stdio") === (stored === "stdio")) return;
+  throw refuse("connection_type", "connection_type cannot be changed for an existing MCP client");
+}
+
+/** The endpoint, where it is another one: what is shown of the stored one counts as unchanged (BF-31). */
+function urlOf({ connection_string }: ClientUpdate, { record }: OpenServer): string | undefined {
+  if (connection_string === undefined || record.connection_type === "stdio") return undefined;
+  return connection_string.trim() === shownUrl(record.server_url) ? undefined : connection_string;
+}
+
+/** BF-34: `headers` of the config, other keys as they are; a redacted value is the stored one. */
+function configOf(
+  { headers }: ClientUpdate,
+  { record, config }: OpenServer,
+  server_url: string | undefined,
+): ServerConfig | undefined {
+  if (headers === undefined) return undefined;
+  const origin = server_url === undefined ? undefined : URL.parse(server_url.trim())?.origin;
+  const isMoved = origin !== undefined && origin !== originOf(record.server_url);
+  const stored = new Map(Object.entries(config.headers ?? {}).map(([name, value]) => [name.toLowerCase(), value]));
+  const given = Object.entries(headers).map(([name, value]): [string, string] => {
+    const former = stored.get(name.toLowerCase());
+    const isEcho = former !== undefined && value === redact(former) && value !== "";
+    // A secret of one origin is not shown to another (PS-52).
+    if (isEcho && isMoved) throw refuse(headerField(name), "A redacted header cannot move to another origin.");
+    if (isEcho) return [name, former];
+    if (looksRedacted(value)) throw refuse(headerField(name), "A redacted header has to be one that is stored.");
+    return [name, value];
+  });
+  const { headers: _, ...others } = isMoved ? {} : config;
+  return given.length === 0 ? others : { ...others, headers: Object.fromEntries(given) };
+}
+
+/** The name goes into the answer, so it must be a harmless one before it may. */
+function headerField(name: string): string {
+  return /^[\w-]{1,64}$/.test(name) ? `headers.${name}` : "headers";
+}
+
+/** The auto list, where it has to be written: a narrower execute list is held against the stored one (BF-38). */
+function autoOf({ tools_to_execute, tools_to_auto_execute }: ClientUpdate, before: OpenServer) {
+  if (tools_to_auto_execute !== undefined || tools_to_execute === undefined) return tools_to_auto_execute;
+  return tools_to_execute.length === 0 ? [] : [...before.tools_to_auto_execute];
+}
+
+function policyOf(tools: readonly string[]): NonNullable<AllowedTools> & ServerInput["allowed_tools"] {
+  return tools[0] === "*" ? ["*"] : Object.fromEntries(tools.map((tool) => [tool, true]));
+}
+
+function flagsOf(client: Pick<ClientUpdate, Flag>): Pick<ServerPatch, Flag> {
+  const given = FLAGS.filter((flag) => client[flag] !== undefined);
+  return Object.fromEntries(given.map((flag) => [flag, client[flag]]));
+}
+
+const FLAGS = ["is_code_mode_client", "is_ping_available", "allow_on_all_virtual_keys"] as const;
+type Flag = (typeof FLAGS)[number];
+
+/** The part of the list that is asked for; `limit` null is all of it. */
+export interface ClientSlice {
+  readonly search: string | null;
+  readonly limit: number | null;
+  readonly offset: number;
+}
+
+const DEFAULT_LIMIT = 25;
+const MAX_LIMIT = 100;
+
+/** BF-41. @throws GatewayError `invalid_request`, field `limit` or `offset` */
+export function sliceOf({ limit, offset, search }: ClientQuery): ClientSlice {
+  if (limit === undefined && offset === undefined && search === undefined) {
+    return { search: null, limit: null, offset: 0 };
+  }
+  return {
+    search: search ?? null,
+    limit: Math.min(MAX_LIMIT, numberOf("limit", limit) || DEFAULT_LIMIT),
+    offset: numberOf("offset", offset),
+  };
+}
+
+function numberOf(field: "limit" | "offset", text = "0"): number {
+  const fail = (rule: string) => refuse(field, `Invalid ${field} parameter: must be ${rule}`);
+  if (!/^[+-]?\d+$/.test(text)) throw fail("a number");
+  const number = Number(text);
+  if (number < 0) throw fail("non-negative");
+  return Math.min(number, Number.MAX_SAFE_INTEGER);
+}

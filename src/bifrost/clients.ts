@@ -1,0 +1,110 @@
+/**
+ * The use cases of the Bifrost surface: what its routes promise, on the registry's one write path. Everything about a
+ * server itself is decided there.
+ */
+import type { NamedServerKey } from "../access/virtual-key.ts";
+import type { ApprovedTool } from "../catalog/definition.ts";
+import { type FailureCode, GatewayError } from "../failure/gateway-error.ts";
+import type { Registry } from "../registry/registry.ts";
+import type { ClientCreate, ClientQuery, ClientUpdate, ClientView } from "./bifrost.wire.ts";
+import { serverInput, serverPatch, sliceOf } from "./client-input.ts";
+import { clientView } from "./client-view.ts";
+
+export interface ClientsDeps {
+  readonly registry: Pick<Registry, "find" | "get" | "register" | "revise" | "reconnect" | "remove">;
+  /** The approved tools of servers, each list sorted by name. */
+  readonly toolsOf: (serverIds: readonly string[]) => Promise<ReadonlyMap<string, readonly ApprovedTool[]>>;
+  /** The keys of all orgs that are assigned to servers, each list sorted by name. */
+  readonly keysOf: (serverIds: readonly string[]) => Promise<ReadonlyMap<string, readonly NamedServerKey[]>>;
+}
+
+export function createClients({ registry, toolsOf, keysOf }: ClientsDeps) {
+  return {
+    /** BF-41: the envelope, whole or the part that was asked for. @throws GatewayError `invalid_request` */
+    async list(query: ClientQuery) {
+      const { search, limit, offset } = sliceOf(query);
+      const { servers, total } = await registry.find(search, { limit, offset });
+      const ids = servers.map(({ record }) => record.server_id);
+      const [tools, keys] = await Promise.all([toolsOf(ids), keysOf(ids)]);
+      const clients: ClientView[] = servers.map((server) => {
+        const { server_id } = server.record;
+        return clientView(server, tools.get(server_id) ?? [], keys.get(server_id) ?? []);
+      });
+      const count = clients.length;
+      return { clients, count, total_count: total, limit: limit ?? count, offset };
+    },
+
+    /**
+     * Connects to a server, then registers it (BF-22).
+     *
+     * @param by The principal's id.
+     * @returns What to tell the client.
+     * @throws GatewayError `connect_failed` when nothing could be connected to; nothing is stored then.
+     */
+    async create(by: string, client: ClientCreate, self: string): Promise<string> {
+      const { record } = await told("Failed to connect MCP client", ["connect_failed"], () =>
+        registry.register(by, serverInput(client), self, true),
+      );
+      return record.connection_type === "stdio"
+        ? "MCP client added; waiting for a bridge"
+        : "MCP client connected successfully";
+    },
+
+    /**
+     * Changes what is given (BF-29).
+     *
+     * @returns Why the server cannot be connected to with the headers that were given, and not stored (BF-35); null
+     *   when everything is stored.
+     */
+    async update(clientId: string, by: string, client: ClientUpdate, self: string): Promise<string | null> {
+      const revision = {
+        patchOf: (before: Parameters<typeof serverPatch>[1]) => serverPatch(client, before),
+        isConfigGiven: client.headers !== undefined,
+        keys: client.vk_configs,
+        isTried: true,
+      };
+      return (await known(registry.revise(clientId, by, revision, self))).credentialError;
+    },
+
+    /** BF-43. @throws GatewayError `not_found`, `invalid_request`, `connect_failed` */
+    async reconnect(clientId: string): Promise<void> {
+      const { record } = await known(registry.get(clientId));
+      if (!record.enabled) {
+        const message = "cannot reconnect a disabled MCP client: enable the client first";
+        throw new GatewayError("invalid_request", message);
+      }
+      if (record.auth_type === "per_user_oauth") {
+        const message = "cannot reconnect a per_user_oauth MCP client: each user connects with a token of their own";
+        throw new GatewayError("invalid_request", message);
+      }
+      const failures = ["upstream_failed", "upstream_timeout", "invalid_request"] as const;
+      await told("Failed to reconnect MCP client", failures, () => known(registry.reconnect(clientId)));
+    },
+
+    /** BF-42. @throws GatewayError `not_found` */
+    async remove(clientId: string): Promise<void> {
+      await known(registry.remove(clientId));
+    },
+  };
+}
+
+/** A server that there is not, in the words of this surface (BF-30). */
+async function known<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (cause) {
+    if (GatewayError.from(cause).code !== "not_found") throw cause;
+    throw new GatewayError("not_found", "MCP client not found", { cause });
+  }
+}
+
+/** Failures to connect, with our reason in the words of this surface. */
+async function told<T>(what: string, failures: readonly FailureCode[], work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    const { code, message } = GatewayError.from(cause);
+    if (!failures.includes(code)) throw cause;
+    throw new GatewayError("connect_failed", `${what}: ${message}`, { cause });
+  }
+}

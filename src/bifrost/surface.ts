@@ -1,0 +1,47 @@
+/** How failures are told on the Bifrost surface: in its error body and with its own names of fields (BF-45, B.2). */
+import { FAILURES, type GatewayError } from "../failure/gateway-error.ts";
+import type { Surface } from "../http/surface.ts";
+import { BifrostError } from "./bifrost.wire.ts";
+
+/** Fields of the server record by their names here, as far as they differ. */
+const WIRE_NAMES: Readonly<Record<string, string>> = {
+  server_id: "client_id",
+  display_name: "name",
+  server_url: "connection_string",
+  config: "headers",
+  allowed_tools: "tools_to_execute",
+  keys: "vk_configs",
+};
+
+export const bifrostSurface: Surface = {
+  failure: BifrostError,
+  failureMediaType: "application/json",
+  codeAt: ["extra_fields", "code"],
+  isLenient: true,
+  misfit: (field, rule) => {
+    const plain = rule.replace(/^Invalid input: /, "");
+    return field === "" ? `Invalid request format: ${plain}.` : `Invalid ${field}: ${plain}.`;
+  },
+  refuse(error, requestId, headers) {
+    const { status } = FAILURES[error.code];
+    const field = error.field === undefined ? {} : { field: wireNameOf(error.field) };
+    const body = {
+      is_bifrost_error: false,
+      status_code: status,
+      error: { message: messageOf(error) },
+      extra_fields: { code: error.code, ...field, request_id: requestId },
+    };
+    return new Response(JSON.stringify(body), { status, headers: { ...headers, "Content-Type": "application/json" } });
+  },
+};
+
+/** `config.headers.X-Key` is `headers.X-Key` here. */
+function wireNameOf(field: string): string {
+  return WIRE_NAMES[field] ?? field.replace(/^config\.headers/, "headers");
+}
+
+/** Sentences of ours name the field as the server record does. */
+function messageOf({ code, field, message }: GatewayError): string {
+  if (code === "invalid_json") return `Invalid request format: ${message}`;
+  return field === undefined ? message : message.replace(field, () => wireNameOf(field));
+}
