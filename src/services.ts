@@ -201,7 +201,7 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     callStore,
     health: createHealth(env),
     registry,
-    clients: createClients({ registry, toolsOf: catalog.approved, keysOf: virtualKeys.ofServers }),
+    bifrostClients: createClients({ registry, toolsOf: catalog.approved, keysOf: virtualKeys.ofServers }),
     catalog,
     orgContexts: createOrgContexts({
       store: d1OrgContextStore(env.DB),

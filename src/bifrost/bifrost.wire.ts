@@ -53,14 +53,21 @@ const connection_string = z.string("is required");
 export const ClientCreate = z.discriminatedUnion(
   "connection_type",
   [
-    z.object({ ...createBase, connection_type: z.literal("http"), connection_string }),
-    z.object({ ...createBase, connection_type: z.literal("sse"), connection_string }),
-    z.object({
-      ...createBase,
-      connection_type: z.literal("stdio"),
-      stdio_config: z.object(StdioConfig.shape, "is required"),
-    }),
-    z.object({ connection_type: z.literal("inprocess") }).describe("Refused: code registers in-process servers."),
+    z
+      .object({ ...createBase, connection_type: z.literal("http"), connection_string })
+      .meta({ id: "MCPClientCreateRequestHTTP" }),
+    z
+      .object({ ...createBase, connection_type: z.literal("sse"), connection_string })
+      .meta({ id: "MCPClientCreateRequestSSE" }),
+    z
+      .object({
+        ...createBase,
+        connection_type: z.literal("stdio"),
+        stdio_config: z.object(StdioConfig.shape, "is required"),
+      })
+      .meta({ id: "MCPClientCreateRequestSTDIO" }),
+    // Known, so that its refusal can say what to do instead.
+    z.object({ connection_type: z.literal("inprocess") }),
   ],
   { error: ({ code }) => (code === "invalid_union" ? "must be one of: http, sse, stdio" : undefined) },
 );

@@ -1,5 +1,6 @@
 /** From Bifrost's wire format to what the registry is asked to write: B.2, inward. Pure. */
 import { GatewayError } from "../failure/gateway-error.ts";
+import { NO_OAUTH } from "../registry/oauth-fields.ts";
 import type { OpenServer } from "../registry/registry.ts";
 import type { ServerInput, ServerPatch } from "../registry/registry.wire.ts";
 import { originOf } from "../registry/server-draft.ts";
@@ -110,12 +111,19 @@ export function serverPatch(client: ClientUpdate, before: OpenServer): ServerPat
       ? {}
       : { stdio_config: client.stdio_config }),
     ...(auth_type === undefined ? {} : { auth_type }),
+    ...(auth_type === "none" || auth_type === "headers" ? withoutOAuth(record) : {}),
     ...(config === undefined ? {} : { config }),
     ...(tools_to_execute === undefined ? {} : { allowed_tools: policyOf(tools_to_execute) }),
     ...(auto === undefined ? {} : { tools_to_auto_execute: auto }),
     ...(tool_pricing === undefined ? {} : { tool_pricing }),
     ...flagsOf(client),
   };
+}
+
+/** What OAuth has left in a record goes with it: here nobody could take it out (PS-53). */
+function withoutOAuth({ auth_type }: OpenServer["record"]): ServerPatch {
+  if (auth_type === "none" || auth_type === "headers") return {};
+  return { ...NO_OAUTH, scopes: [], extra_auth_params: {}, client_secret: null };
 }
 
 /** BF-31. */

@@ -77,7 +77,7 @@ export function createClients({ registry, toolsOf, keysOf }: ClientsDeps) {
         const message = "cannot reconnect a per_user_oauth MCP client: each user connects with a token of their own";
         throw new GatewayError("invalid_request", message);
       }
-      const failures = ["upstream_failed", "upstream_timeout", "invalid_request"] as const;
+      const failures = ["upstream_failed", "upstream_timeout", "invalid_request", "conflict"] as const;
       await told("Failed to reconnect MCP client", failures, () => known(registry.reconnect(clientId)));
     },
 

@@ -132,15 +132,22 @@ describe("PUT /api/mcp/client/:id", () => {
   });
 
   it("raises the generation, and leaves an event only where the endpoint changes", async () => {
-    const { edit } = await startWith({ headers: { "X-Key": "secret" } });
+    const { upstream, edit } = await startWith({ headers: { "X-Key": "secret" } });
     const events = () => storedValue<number>("SELECT COUNT(*) FROM allowlist_events");
     const before = await events();
-    for (const body of [{}, { name: "Other" }, { headers: { "X-Key": "******" } }, { tools_to_execute: ["*"] }]) {
+    for (const body of [
+      {},
+      { name: "Other" },
+      { headers: { "X-Key": "******" } },
+      { tools_to_execute: ["*"] },
+      { is_ping_available: false },
+    ]) {
       const generation = await generationOf();
       await edit(body);
       expect(await generationOf()).toBe(generation + 1);
     }
     expect(await events()).toBe(before);
+    expect(upstream.seen).toEqual([]);
     await edit({ connection_string: "https://docs.example/other" });
     expect(await events()).toBe((before ?? 0) + 1);
   });
@@ -171,6 +178,25 @@ describe("PUT /api/mcp/client/:id", () => {
     await register(gateway, { server_id: "own", name: "own", auth_type: "oauth" });
     const response = await bifrost.update("own", { auth_type: "oauth", name: "Own" });
     expect(await response.json()).toEqual(EDITED);
+  });
+});
+
+describe("auth_type", () => {
+  it("may change to none or headers from OAuth, which leaves nothing behind [BF-31]", async () => {
+    const { gateway, bifrost } = await startWith();
+    const oauth = {
+      ...{ registration_mode: "manual", oauth_issuer_url: "https://auth.example", client_id: "c", scopes: ["a"] },
+      ...{ authorization_endpoint: "https://auth.example/a", token_endpoint: "https://auth.example/t" },
+    };
+    for (const auth_type of ["none", "headers"]) {
+      const more = { server_id: auth_type, name: auth_type, auth_type: "oauth", client_secret: "s" };
+      await register(gateway, { ...more, ...oauth });
+      expect(await (await bifrost.update(auth_type, { auth_type })).json()).toEqual(EDITED);
+      expect(await accepted(await gateway.admin("GET", `/v1/servers/${auth_type}`))).toMatchObject({
+        ...{ auth_type, registration_mode: "dcr", client_id: "", scopes: [], token_endpoint: null, status: "active" },
+      });
+      expect(await storedValue("SELECT client_secret_sealed FROM servers WHERE server_id = ?", auth_type)).toBeNull();
+    }
   });
 });
 
