@@ -23,7 +23,7 @@ export const REQUIREMENTS: Ranges = {
 export const OPEN: Readonly<Record<string, Ranges>> = {
   "issue 3: registry and catalog": {
     RB: "2 6 15-16 26 38-42",
-    BF: "2 39",
+    BF: "39",
     RG: "6 9-10 15 27-30",
     PS: "26 60-61 64-65 71",
     T: "5 29",

@@ -4,12 +4,7 @@ import { NO_OAUTH } from "../registry/oauth-fields.ts";
 import type { OpenServer } from "../registry/registry.ts";
 import type { ServerInput, ServerPatch } from "../registry/registry.wire.ts";
 import { originOf } from "../registry/server-draft.ts";
-import {
-  defaultAuthType,
-  parseConnectionType,
-  parseDisplayName,
-  type ServerConfig,
-} from "../registry/server-record.ts";
+import { defaultAuthType, PROVIDED_BY_CODE, parseDisplayName, type ServerConfig } from "../registry/server-record.ts";
 import type { AllowedTools } from "../registry/tool-policy.ts";
 import type { ClientCreate, ClientQuery, ClientUpdate } from "./bifrost.wire.ts";
 import { looksRedacted, redact, shownUrl } from "./redaction.ts";
@@ -35,10 +30,7 @@ export function slugOf(name: string): string {
  * @throws GatewayError `invalid_request` with the field; `not_implemented` for OAuth, after its own rules
  */
 export function serverInput(client: ClientCreate): ServerInput {
-  if (client.connection_type === "inprocess") {
-    // This throws: the record has no such type.
-    return { name: "", connection_type: parseConnectionType(client.connection_type) };
-  }
+  if (client.connection_type === "inprocess") throw refuse("connection_type", PROVIDED_BY_CODE);
   const display_name = parseDisplayName(client.name, "display_name");
   const headers = client.headers ?? {};
   const auth_type = client.auth_type ?? defaultAuthType({ headers });

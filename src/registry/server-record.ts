@@ -181,6 +181,9 @@ export function defaultAuthType(config: ServerConfig): AuthType {
   return hasHeaders || config.api_key !== undefined ? "headers" : "none";
 }
 
+/** PS-63. */
+export const PROVIDED_BY_CODE = "in-process servers must be provided programmatically";
+
 /**
  * RG-9, BF-8: the transport.
  *
@@ -191,7 +194,7 @@ export function parseConnectionType(text: string): ConnectionType {
   if (type === "http" || type === "sse" || type === "stdio") return type;
   const field = "connection_type";
   if (type === "inprocess") {
-    throw new GatewayError("invalid_request", "in-process servers must be provided programmatically", { field });
+    throw new GatewayError("invalid_request", PROVIDED_BY_CODE, { field });
   }
   throw new GatewayError("invalid_request", "connection_type must be one of: http, sse, stdio", { field });
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { ServerView } from "../../src/registry/registry.wire.ts";
-import { accepted, generationOf, offline, register, stored, storedValue } from "../support/api.ts";
+import { accepted, generationOf, offline, refusal, register, stored, storedValue } from "../support/api.ts";
 import { bifrostOf, expectRequest, HTTP, refused, tool } from "../support/bifrost.ts";
 import { startGateway } from "../support/gateway.ts";
 import { sseServer } from "../support/sse-upstream.ts";
@@ -279,6 +279,21 @@ describe("POST /api/mcp/client", () => {
     const { bifrost } = start();
     const created = await bifrost.created({ tool_pricing: { search: "dear" } });
     expect(created.config["tool_pricing"]).toEqual({});
+  });
+});
+
+describe("connection_type", () => {
+  it("may be no other word, and is found out natively where here it has to be given [BF-2]", async () => {
+    const others = [undefined, null, "", "HTTP", "websocket", 5].map((type) => ({ ...HTTP, connection_type: type }));
+    expect(await refusalsOf(others)).toEqual(all(others, invalid("connection_type")));
+    const upstream = sseServer({ tools: [] });
+    const gateway = startGateway(upstream.network);
+    const native = { name: "native", server_url: "https://old.example/sse", enabled: true };
+    expect(await register(gateway, native)).toMatchObject({ connection_type: "sse", state: "connected" });
+    for (const connection_type of ["", "websocket", 5]) {
+      const response = await gateway.admin("POST", "/v1/servers", { ...native, name: "other", connection_type });
+      expect(await refusal(response)).toEqual(invalid("connection_type"));
+    }
   });
 });
 
