@@ -1,6 +1,7 @@
 /** The doors and the middleware, in order. */
 import { type Context, Hono } from "hono";
 import * as z from "zod";
+import { orgOperations } from "./access/orgs.routes.ts";
 import { virtualKeyOperations } from "./access/virtual-keys.routes.ts";
 import { clientOperations } from "./bifrost/clients.routes.ts";
 import { oauthOperations } from "./bifrost/oauth.routes.ts";
@@ -41,6 +42,7 @@ export const operations: readonly Operation[] = [
   ...orgContextOperations,
   ...catalogOperations,
   ...virtualKeyOperations,
+  ...orgOperations,
   ...callOperations,
   ...clientOperations,
   ...oauthOperations,

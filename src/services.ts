@@ -1,5 +1,8 @@
 /** The composition root: the only module that sees `Env` and every capability. */
 
+import { d1MemberStore } from "./access/members.store.ts";
+import { d1OrgStore } from "./access/orgs.store.ts";
+import { createOrgs } from "./access/orgs.ts";
 import { d1VirtualKeyStore } from "./access/virtual-keys.store.ts";
 import { createVirtualKeys } from "./access/virtual-keys.ts";
 import { createClients } from "./bifrost/clients.ts";
@@ -19,7 +22,7 @@ import { GatewayError } from "./failure/gateway-error.ts";
 import type { ToolCallDeps } from "./gateway/tool-call.ts";
 import { createHealth } from "./health.ts";
 import { createIdentity } from "./identity/identity.ts";
-import type { KeyPrincipal } from "./identity/principal.ts";
+import type { Principal } from "./identity/principal.ts";
 import type { Clock } from "./platform/clock.ts";
 import { type ColoCache, coloCache } from "./platform/colo-cache.ts";
 import { ExpiringMap } from "./platform/expiring-map.ts";
@@ -62,7 +65,7 @@ export interface Memory {
   /** By org, trusted for `SNAPSHOT_TTL_MS`. */
   readonly snapshots: TrustedMap<Snapshot>;
   /** By hash of the key, while the generation of its org stands, five minutes at most. */
-  readonly principals: ExpiringMap<string, KeyPrincipal>;
+  readonly principals: ExpiringMap<string, Principal>;
   /** By sealed text, five minutes. */
   readonly leases: ExpiringMap<string, Lease>;
   /** By session id, trusted for `SNAPSHOT_TTL_MS`. */
@@ -101,6 +104,8 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
   const registryStore = d1RegistryStore(env.DB);
   const catalogStore = d1CatalogStore(env.DB);
   const keyStore = d1VirtualKeyStore(env.DB);
+  const orgStore = d1OrgStore(env.DB);
+  const memberStore = d1MemberStore(env.DB);
   const callStore = d1CallStore(env.DB);
   const sealer = createSealer(config.encryptionKeys);
   const allowInsecure = config.isDevelopment;
@@ -205,15 +210,24 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     catalog,
     orgContexts: createOrgContexts({
       store: d1OrgContextStore(env.DB),
-      hasOrg: (orgId) => keyStore.hasOrg(orgId),
+      hasOrg: async (orgId) => (await orgStore.get(orgId)) !== null,
       onWritten,
       clock,
     }),
     virtualKeys,
+    orgs: createOrgs({
+      orgs: orgStore,
+      members: memberStore,
+      defaultOrg: config.defaultOrg,
+      onWritten,
+      clock,
+    }),
     identity: createIdentity({
       adminKey: config.adminKey,
       defaultOrg: config.defaultOrg,
       keys: keyStore,
+      members: memberStore,
+      provider: null,
       memory: memory.principals,
       clock,
     }),

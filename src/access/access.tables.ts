@@ -1,11 +1,70 @@
-import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
+import { foreignKey, index, integer, primaryKey, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
 import { servers } from "../registry/registry.tables.ts";
 
 export const orgs = sqliteTable("orgs", {
   org_id: text().primaryKey(),
   name: text().notNull(),
+  /** What agents read first (OT-7). */
+  readme: text().notNull().default(""),
+  /** What agents are told when they connect (OT-25). */
+  instructions: text().notNull().default(""),
   created: integer().notNull(),
 });
+
+export const groups = sqliteTable(
+  "groups",
+  {
+    org_id: text()
+      .notNull()
+      .references(() => orgs.org_id, { onDelete: "cascade" }),
+    group_id: text().notNull(),
+    name: text().notNull(),
+    created: integer().notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.org_id, table.group_id] })],
+);
+
+/** Who belongs to an org, where the identity provider's claims do not say it (PS-3). */
+export const members = sqliteTable(
+  "members",
+  {
+    org_id: text()
+      .notNull()
+      .references(() => orgs.org_id, { onDelete: "cascade" }),
+    /** The subject that the identity provider names. */
+    user_id: text().notNull(),
+    role: text({ enum: ["org_admin", "member"] }).notNull(),
+    /** For people to read; nothing is decided by it. */
+    email: text(),
+    created: integer().notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.org_id, table.user_id] }),
+    // The orgs of one person.
+    index("members_by_user").on(table.user_id),
+  ],
+);
+
+export const groupMembers = sqliteTable(
+  "group_members",
+  {
+    org_id: text().notNull(),
+    group_id: text().notNull(),
+    user_id: text().notNull(),
+    is_admin: integer({ mode: "boolean" }).notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.org_id, table.group_id, table.user_id] }),
+    foreignKey({ columns: [table.org_id, table.group_id], foreignColumns: [groups.org_id, groups.group_id] }).onDelete(
+      "cascade",
+    ),
+    foreignKey({ columns: [table.org_id, table.user_id], foreignColumns: [members.org_id, members.user_id] }).onDelete(
+      "cascade",
+    ),
+    // For the cascade when a member goes, and for what one person is in.
+    index("group_members_by_user").on(table.org_id, table.user_id),
+  ],
+);
 
 export const virtualKeys = sqliteTable(
   "virtual_keys",

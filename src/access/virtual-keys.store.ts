@@ -5,12 +5,11 @@ import { GatewayError } from "../failure/gateway-error.ts";
 import { withOutages } from "../failure/unavailable.ts";
 import type { PageRequest } from "../http/page.ts";
 import { servers } from "../registry/registry.tables.ts";
-import { orgs, virtualKeyServers, virtualKeys } from "./access.tables.ts";
+import { virtualKeyServers, virtualKeys } from "./access.tables.ts";
 import type { KeyServer, NamedServerKey, VerifiedKey, VirtualKey } from "./virtual-key.ts";
 
 /** Virtual keys in D1. Each write is one batch that raises the generation of the org. */
 export interface VirtualKeyStore {
-  hasOrg(orgId: string): Promise<boolean>;
   /** Finds a key of any org by the hash of its value: the one read that comes before the org is known. */
   findByHash(valueHash: string): Promise<VerifiedKey | null>;
   list(orgId: string, page: PageRequest): Promise<{ rows: VirtualKey[]; total: number }>;
@@ -79,11 +78,6 @@ export function d1VirtualKeyStore(d1: D1Database): VirtualKeyStore {
   };
 
   return withOutages<VirtualKeyStore>({
-    async hasOrg(orgId) {
-      const [org] = await db.select({ org_id: orgs.org_id }).from(orgs).where(eq(orgs.org_id, orgId));
-      return org !== undefined;
-    },
-
     async findByHash(valueHash) {
       const isKey = eq(virtualKeys.value_hash, valueHash);
       const keyId = db.select({ id: virtualKeys.virtual_key_id }).from(virtualKeys).where(isKey);

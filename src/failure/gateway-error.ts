@@ -17,6 +17,7 @@ export const FAILURES = {
   invalid_json: { status: 400, rpc: -32700, title: "Invalid JSON" },
   unknown_field: { status: 400, rpc: -32602, title: "Unknown field" },
   read_only: { status: 400, rpc: -32602, title: "Read-only" },
+  org_required: { status: 400, rpc: -32602, title: "Org required" },
   ambiguous_credentials: { status: 400, rpc: 4001, title: "Ambiguous credentials" },
   unauthorized: { status: 401, rpc: 4010, title: "Authentication required" },
   forbidden: { status: 403, rpc: 4030, title: "Forbidden" },

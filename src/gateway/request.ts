@@ -4,7 +4,7 @@ import type { Catalog } from "../catalog/catalog.ts";
 import type { Server, Snapshot } from "../catalog/snapshot.ts";
 import type { Config } from "../config.ts";
 import type { Identity } from "../identity/identity.ts";
-import type { KeyPrincipal } from "../identity/principal.ts";
+import type { Principal } from "../identity/principal.ts";
 import type { Sessions } from "../sessions/sessions.ts";
 import type { Accepts } from "./answer.ts";
 import type { ToolCallDeps } from "./tool-call.ts";
@@ -23,7 +23,7 @@ export interface DoorServices {
 
 export interface DoorRequest {
   readonly services: DoorServices;
-  readonly principal: KeyPrincipal;
+  readonly principal: Principal;
   readonly snapshot: Snapshot;
   /** `/mcp`, or the path of a server's door in lower case. */
   readonly door: string;
@@ -51,7 +51,7 @@ export async function authenticate(
   { identity, catalog }: Pick<DoorServices, "identity" | "catalog">,
   headers: Headers,
   waitUntil: (work: Promise<unknown>) => void,
-): Promise<{ principal: KeyPrincipal; snapshot: Snapshot }> {
+): Promise<{ principal: Principal; snapshot: Snapshot }> {
   const principal = await identity.agent(headers);
   const snapshot = await catalog.snapshotOf(principal.org, waitUntil);
   if (principal.generation === snapshot.generation.org) return { principal, snapshot };

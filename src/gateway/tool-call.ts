@@ -9,7 +9,7 @@ import { tellLegacy, type UpstreamSession } from "../connector/ask.ts";
 import { type Deadline, startDeadline } from "../connector/deadline.ts";
 import { type Exchange, ExchangeBroken, exchange, type Received, type Target } from "../connector/exchange.ts";
 import { BREAKAGES, failureOf } from "../connector/handshake.ts";
-import type { KeyPrincipal } from "../identity/principal.ts";
+import type { Principal } from "../identity/principal.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { Send } from "../platform/guarded-fetch.ts";
 import type { NewId } from "../platform/ids.ts";
@@ -47,7 +47,7 @@ export interface ToolCallDeps {
 
 export interface ToolCall {
   readonly side: ClientSide;
-  readonly principal: KeyPrincipal;
+  readonly principal: Principal;
   /** The door's path. */
   readonly door: string;
   readonly message: ClientMessage;
@@ -335,9 +335,9 @@ function rowOf(
     server_id: server?.record.server_id ?? null,
     tool: tool?.name ?? cut(name),
     door,
-    sub: null,
-    email: null,
-    virtual_key_id: principal.key.virtual_key_id,
+    sub: principal.kind === "user" ? principal.id : null,
+    email: principal.email,
+    virtual_key_id: principal.key?.virtual_key_id ?? null,
     session_id: sessionId,
     run_id: null,
     args: loggedArguments(message.params["arguments"]),

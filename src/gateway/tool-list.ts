@@ -4,7 +4,7 @@ import type { Catalog } from "../catalog/catalog.ts";
 import { shownDefinition } from "../catalog/definition.ts";
 import type { Server, Snapshot, Tool } from "../catalog/snapshot.ts";
 import type { Era } from "../connector/revisions.ts";
-import type { KeyPrincipal } from "../identity/principal.ts";
+import type { Principal } from "../identity/principal.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { ColoCache } from "../platform/colo-cache.ts";
 import type { ExpiringMap } from "../platform/expiring-map.ts";
@@ -61,7 +61,7 @@ export async function listTools(request: DoorRequest, era: Era, { params }: Clie
 
 async function compilePage(
   { catalog }: ToolListDeps,
-  of: { snapshot: Snapshot; principal: KeyPrincipal; server: Server | null; era: Era; after: string | null },
+  of: { snapshot: Snapshot; principal: Principal; server: Server | null; era: Era; after: string | null },
 ): Promise<{ members: string; isOfSnapshot: boolean }> {
   const { snapshot, principal, server, era, after } = of;
   const shownAs = (tool: Tool) => (server === null ? tool.exposed_name : tool.name);

@@ -76,7 +76,10 @@ const ORG_ID: Parameter = {
 const IMPLIED: readonly [applies: (spec: OperationSpec) => boolean, codes: readonly FailureCode[]][] = [
   [() => true, ["headers_too_large", "internal", "unavailable"]],
   // An unknown `X-Org-Id` is not found.
-  [({ needs }) => needs !== "anyone", ["ambiguous_credentials", "unauthorized", "forbidden", "not_found"]],
+  [
+    ({ needs }) => needs !== "anyone",
+    ["ambiguous_credentials", "org_required", "unauthorized", "forbidden", "not_found"],
+  ],
   // Behind access control anything may have to be sealed or opened.
   [({ needs }) => needs !== "anyone", ["encryption_key_missing", "sealed_payload_invalid"]],
   [({ path }) => paramsOf(path).length > 0, ["not_found"]],

@@ -5,7 +5,7 @@
 import type { Context, Hono } from "hono";
 import type * as z from "zod";
 import { type FailureCode, GatewayError } from "../failure/gateway-error.ts";
-import type { AdminPrincipal } from "../identity/principal.ts";
+import { isMember, isOrgAdmin, type Principal } from "../identity/principal.ts";
 import type { AppEnv } from "./app-env.ts";
 import { readJson } from "./body.ts";
 import { nativeSurface, type Surface } from "./surface.ts";
@@ -18,8 +18,11 @@ export interface OperationSpec {
   readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   /** With `:name` for each parameter. */
   readonly path: string;
-  /** Who may call it; checked before the body is read. */
-  readonly needs: "anyone" | "platform_admin";
+  /**
+   * Who may call it; checked before the body is read. A right includes those behind it. Where the path has `:org_id`,
+   * that is the org the right must be in, else the one of PS-2.
+   */
+  readonly needs: "anyone" | Right;
   readonly summary: string;
   readonly body?: z.ZodType;
   readonly query?: z.ZodType;
@@ -31,11 +34,21 @@ export interface OperationSpec {
   readonly failures?: readonly FailureCode[];
 }
 
+/** Any user; a member, or an admin, of the org; an admin of the platform. */
+export type Right = "user" | "member" | "org_admin" | "platform_admin";
+
+const HAS: Readonly<Record<Right, (principal: Principal) => boolean>> = {
+  user: () => true,
+  member: isMember,
+  org_admin: isOrgAdmin,
+  platform_admin: ({ isPlatformAdmin }) => isPlatformAdmin,
+};
+
 type Output<T> = T extends z.ZodType ? z.output<T> : undefined;
 
 export interface OperationInput<S extends OperationSpec> {
   readonly services: AppEnv["Variables"]["services"];
-  readonly principal: S["needs"] extends "anyone" ? null : AdminPrincipal;
+  readonly principal: S["needs"] extends "anyone" ? null : Principal;
   readonly body: Output<S["body"]>;
   readonly query: Output<S["query"]>;
   /** A parameter of the path, decoded. */
@@ -60,7 +73,7 @@ export function operation<const S extends OperationSpec>(
     async handle(c) {
       const { services } = c.var;
       const surface = spec.surface ?? nativeSurface;
-      const principal = spec.needs === "anyone" ? null : await services.identity.admin(c.req.raw.headers);
+      const principal = spec.needs === "anyone" ? null : await authorize(c, spec.needs);
       const input = {
         services,
         principal,
@@ -75,6 +88,13 @@ export function operation<const S extends OperationSpec>(
       return c.json(spec.answer.parse(answer), spec.status);
     },
   };
+}
+
+/** @throws GatewayError as `Identity.api`; `forbidden` without the right */
+async function authorize(c: Context<AppEnv>, needs: Right): Promise<Principal> {
+  const principal = await c.var.services.identity.api(c.req.raw.headers, c.req.param("org_id"));
+  if (HAS[needs](principal)) return principal;
+  throw new GatewayError("forbidden", "You do not have the right to do this.");
 }
 
 /** Mounts operations, and refuses the other methods of their paths. */

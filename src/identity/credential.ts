@@ -1,25 +1,44 @@
+import { looksLikeKey } from "../access/virtual-key.ts";
 import { GatewayError } from "../failure/gateway-error.ts";
 
-const CARRIERS = ["x-bf-vk", "x-api-key"] as const;
+/** What a request shows of who is asking (PS-1). */
+export interface Credentials {
+  /** A bearer token that is no virtual key. */
+  readonly token: string | null;
+  /** A virtual key, from whichever of its headers. The same one may come in several. */
+  readonly key: string | null;
+}
+
+const KEY_HEADERS = ["x-bf-vk", "x-api-key"] as const;
 
 /**
- * The credential of a request: a bearer token, or a virtual key in `x-bf-vk` or `x-api-key` (PS-1). The same one may
- * come in several headers.
+ * The credentials of a request: a bearer token, and a virtual key as bearer, in `x-bf-vk` or in `x-api-key`.
  *
- * @throws GatewayError `ambiguous_credentials` when two of them differ.
+ * @throws GatewayError `ambiguous_credentials` for two different keys; `unauthorized` for something else in the place of
+ *   one.
  */
-export function credentialOf(headers: Headers): string | null {
-  const found = new Set(
-    [bearerOf(headers), ...CARRIERS.map((name) => headers.get(name)?.trim())].filter((value) => !!value),
-  );
-  if (found.size > 1) {
-    throw new GatewayError("ambiguous_credentials", "The request carries two different credentials.");
+export function credentialsOf(headers: Headers): Credentials {
+  const bearer = bearerOf(headers) ?? null;
+  const isKey = bearer !== null && looksLikeKey(bearer);
+  const keys = new Set(isKey ? [bearer] : []);
+  for (const name of KEY_HEADERS) {
+    const value = headers.get(name)?.trim();
+    if (!value) continue;
+    // Some clients send their bearer token in every header they know.
+    if (value !== bearer && !looksLikeKey(value)) throw unauthorized();
+    if (looksLikeKey(value)) keys.add(value);
   }
-  const [credential] = found;
-  return credential ?? null;
+  if (keys.size > 1) throw new GatewayError("ambiguous_credentials", "The request carries two different keys.");
+  const [key = null] = keys;
+  return { token: isKey ? null : bearer, key };
 }
 
 /** The bearer token of a request (RFC 6750 section 2.1). */
-export function bearerOf(headers: Headers): string | undefined {
+function bearerOf(headers: Headers): string | undefined {
   return /^Bearer +([^\s]+) *$/i.exec(headers.get("Authorization") ?? "")?.[1];
+}
+
+/** The one refusal of a missing and of an invalid credential. */
+export function unauthorized(): GatewayError {
+  return new GatewayError("unauthorized", "A valid credential is required.");
 }

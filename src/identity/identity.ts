@@ -1,98 +1,205 @@
-/** Authentication: a credential in, a principal out. Each request is authenticated once, before its body is read. */
-import { keyHash, looksLikeKey, type VerifiedKey } from "../access/virtual-key.ts";
+/** Authentication: credentials in, one principal out. Each request is authenticated once, before its body is read. */
+import { keyHash, type VerifiedKey } from "../access/virtual-key.ts";
 import { GatewayError } from "../failure/gateway-error.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { ExpiringMap } from "../platform/expiring-map.ts";
 import { equalInConstantTime, sha256Hex } from "../platform/hash.ts";
 import type { Secret } from "../platform/secret.ts";
-import { bearerOf, credentialOf } from "./credential.ts";
-import { ADMIN_ID, type AdminPrincipal, type KeyPrincipal } from "./principal.ts";
+import { type Credentials, credentialsOf, unauthorized } from "./credential.ts";
+import { ADMIN_ID, type KeyGrant, type Principal, type Standing } from "./principal.ts";
+import type { ProvenUser } from "./provider.ts";
 
 export interface IdentityDeps {
   /** Empty: no admin key is configured, and none is accepted. */
   readonly adminKey: Secret;
   readonly defaultOrg: string;
-  readonly keys: {
-    hasOrg(orgId: string): Promise<boolean>;
-    findByHash(valueHash: string): Promise<VerifiedKey | null>;
+  readonly keys: { findByHash(valueHash: string): Promise<VerifiedKey | null> };
+  readonly members: {
+    standing(orgId: string, userId: string): Promise<Standing>;
+    /** The orgs that the members table has somebody in, sorted. */
+    orgsOf(userId: string): Promise<string[]>;
   };
-  /** Verified keys by hash. Believed while the generation of their org stands, and never longer than the entry. */
-  readonly memory: ExpiringMap<string, KeyPrincipal>;
+  /** The operator's identity provider. Null: none is configured, and no token of one is accepted. */
+  readonly provider: { verify(token: string): Promise<ProvenUser> } | null;
+  /** Verified principals by their credentials. Believed while the generation of their org stands, never longer than the entry. */
+  readonly memory: ExpiringMap<string, Principal>;
   readonly clock: Clock;
 }
 
-/** How long an isolate keeps a verified key that nobody asks for. The generation bounds how long it is believed. */
+/** How long an isolate keeps a verified principal. The generation bounds how long it is believed. */
 const KEEP_MS = 300_000;
 
 export type Identity = ReturnType<typeof createIdentity>;
 
-export function createIdentity({ adminKey, defaultOrg, keys, memory, clock }: IdentityDeps) {
-  /** @throws GatewayError `unauthorized` for an unknown or inactive key: both look alike. */
-  async function verifyKey(hash: string): Promise<KeyPrincipal> {
-    const found = await keys.findByHash(hash);
-    if (found === null || !found.key.is_active) {
-      memory.delete(hash);
-      throw unauthorized();
-    }
-    const { key, rules, generation } = found;
-    const principal: KeyPrincipal = {
+export function createIdentity({ adminKey, defaultOrg, keys, members, provider, memory, clock }: IdentityDeps) {
+  /** @throws GatewayError `unauthorized` for an unknown or unusable key: all look alike. */
+  async function verifyKey(key: string): Promise<Principal> {
+    const found = await keys.findByHash(keyHash(key));
+    if (found === null || !found.key.is_active) throw unauthorized();
+    const { rules, generation } = found;
+    const grant: KeyGrant = { virtual_key_id: found.key.virtual_key_id, name: found.key.name, rules };
+    return {
       kind: "virtual_key",
-      id: `key:${key.virtual_key_id}`,
-      org: key.org_id,
-      key: { virtual_key_id: key.virtual_key_id, name: key.name, rules },
-      view: sha256Hex(JSON.stringify([...rules].toSorted(([a], [b]) => (a < b ? -1 : 1)))),
+      id: `key:${grant.virtual_key_id}`,
+      email: null,
+      org: found.key.org_id,
+      role: "member",
+      groups: new Map(),
+      isPlatformAdmin: false,
+      key: grant,
+      view: viewOf(grant),
       generation,
     };
-    memory.set(hash, principal, clock() + KEEP_MS);
-    return principal;
   }
 
-  function requireKeyHash(headers: Headers): string {
-    const credential = credentialOf(headers);
-    if (credential === null || !looksLikeKey(credential)) throw unauthorized();
-    return keyHash(credential);
+  async function verifyUser(token: string, named: Named): Promise<{ principal: Principal; expiresAt: number }> {
+    if (provider === null) throw unauthorized();
+    const user = await provider.verify(token);
+    const org = await orgOf(user, named);
+    const standing = await members.standing(org, user.sub);
+    if (!standing.exists) throw noOrg(user.isPlatformAdmin, named);
+    // Where roles are claims, they decide and the table is not asked (PS-3).
+    const isClaimed = user.claimed !== null && (user.orgs.length === 0 || user.orgs.includes(org));
+    const claimed = user.claimed ?? standing;
+    const groups = user.claimed === null ? standing.groups : groupsOf(user.claimed.groups);
+    const hasRole = user.claimed === null || isClaimed;
+    const principal: Principal = {
+      kind: "user",
+      id: user.sub,
+      email: user.email,
+      org,
+      role: hasRole ? claimed.role : null,
+      groups: hasRole ? groups : new Map(),
+      isPlatformAdmin: user.isPlatformAdmin,
+      key: null,
+      view: viewOf(null),
+      generation: standing.generation,
+    };
+    return { principal, expiresAt: user.expiresAt };
+  }
+
+  /** PS-2. @throws GatewayError `forbidden`, `org_required` */
+  async function orgOf(user: ProvenUser, named: Named): Promise<string> {
+    if (named.org !== null && user.isPlatformAdmin) return named.org;
+    const own = user.claimed === null ? await members.orgsOf(user.sub) : user.orgs;
+    if (named.org !== null) {
+      if (own.includes(named.org)) return named.org;
+      throw noOrg(false, named);
+    }
+    const [claimed, ...further] = user.orgs;
+    if (claimed !== undefined && further.length === 0) return claimed;
+    const [only, ...others] = own;
+    if (only !== undefined && others.length === 0) return only;
+    if (own.length === 0 || user.isPlatformAdmin || own.includes(defaultOrg)) return defaultOrg;
+    throw new GatewayError("org_required", "You belong to several orgs. Name one in X-Org-Id.", { field: "X-Org-Id" });
+  }
+
+  /** PS-2: a platform admin is told that there is no such org, everybody else only that it is none of theirs. */
+  function noOrg(isPlatformAdmin: boolean, { field }: Named): GatewayError {
+    const options = field === null ? {} : { field };
+    return isPlatformAdmin
+      ? new GatewayError("not_found", "There is no such org.", options)
+      : new GatewayError("forbidden", "This is not an org of yours.", options);
+  }
+
+  async function verifyAgent({ token, key }: Credentials, named: string | null): Promise<Principal> {
+    const keyed = key === null ? null : await verifyKey(key);
+    if (token === null) {
+      if (keyed === null) throw unauthorized();
+      return keep({ token, key }, named, keyed, Number.POSITIVE_INFINITY);
+    }
+    const { principal, expiresAt } = await verifyUser(token, { org: named, field: "X-Org-Id" });
+    if (keyed === null) return keep({ token, key }, named, principal, expiresAt);
+    // A key only narrows, and only where it belongs (PS-1).
+    if (keyed.org !== principal.org) throw new GatewayError("forbidden", "The key belongs to another org.");
+    const generation = Math.min(keyed.generation, principal.generation);
+    return keep(
+      { token, key },
+      named,
+      { ...principal, key: keyed.key, view: viewOf(keyed.key), generation },
+      expiresAt,
+    );
+  }
+
+  function keep(credentials: Credentials, named: string | null, principal: Principal, expiresAt: number): Principal {
+    memory.set(memoryKey(credentials, named), principal, Math.min(expiresAt, clock() + KEEP_MS));
+    return principal;
   }
 
   return {
     /**
      * The principal of an agent's request, from memory where it can be.
      *
-     * @throws GatewayError `unauthorized`, also for `ADMIN_KEY`; `ambiguous_credentials`
+     * @throws GatewayError `unauthorized`, also for `ADMIN_KEY`; `ambiguous_credentials`, `forbidden`, `org_required`
      */
-    async agent(headers: Headers): Promise<KeyPrincipal> {
-      const hash = requireKeyHash(headers);
-      return memory.get(hash) ?? verifyKey(hash);
+    async agent(headers: Headers): Promise<Principal> {
+      const credentials = credentialsOf(headers);
+      const named = headers.get("X-Org-Id");
+      return memory.get(memoryKey(credentials, named)) ?? verifyAgent(credentials, named);
     },
 
     /** The same, read anew: the generation of the org has moved since memory's copy was made. */
-    async agentAnew(headers: Headers): Promise<KeyPrincipal> {
-      return verifyKey(requireKeyHash(headers));
+    async agentAnew(headers: Headers): Promise<Principal> {
+      const credentials = credentialsOf(headers);
+      const named = headers.get("X-Org-Id");
+      memory.delete(memoryKey(credentials, named));
+      return verifyAgent(credentials, named);
     },
 
     /**
-     * The principal of a request to the JSON API.
+     * The principal of a request to an API, read anew.
      *
-     * @throws GatewayError `unauthorized`; `forbidden` for a valid virtual key; `not_found` for an unknown `X-Org-Id`
+     * @param ofPath The org that the path is about, which decides as `X-Org-Id` does elsewhere.
+     * @throws GatewayError `unauthorized`; `forbidden` for a virtual key, and for an org of others; `not_found`,
+     *   `org_required`
      */
-    async admin(headers: Headers): Promise<AdminPrincipal> {
-      const credential = credentialOf(headers);
-      if (credential === null) throw unauthorized();
-      if (looksLikeKey(credential)) {
-        await verifyKey(keyHash(credential));
-        throw new GatewayError("forbidden", "A virtual key opens the agent doors only.");
+    async api(headers: Headers, ofPath?: string): Promise<Principal> {
+      const { token, key } = credentialsOf(headers);
+      if (key !== null) {
+        await verifyKey(key);
+        if (token === null) throw new GatewayError("forbidden", "A virtual key opens the agent doors only.");
       }
+      if (token === null) throw unauthorized();
+      const named: Named =
+        ofPath === undefined ? { org: headers.get("X-Org-Id"), field: "X-Org-Id" } : { org: ofPath, field: null };
       const expected = adminKey.reveal();
-      const bearer = bearerOf(headers) ?? "";
-      if (expected === "" || !equalInConstantTime(bearer, expected)) throw unauthorized();
-      const named = headers.get("X-Org-Id");
-      if (named !== null && !(await keys.hasOrg(named))) {
-        throw new GatewayError("not_found", "There is no such org.", { field: "X-Org-Id" });
-      }
-      return { kind: "admin", id: ADMIN_ID, org: named ?? defaultOrg };
+      if (expected === "" || !equalInConstantTime(token, expected)) return (await verifyUser(token, named)).principal;
+      if (key !== null) throw new GatewayError("ambiguous_credentials", "The request carries two different keys.");
+      const org = named.org ?? defaultOrg;
+      const { exists, generation } = await members.standing(org, ADMIN_ID);
+      if (!exists) throw noOrg(true, named);
+      return {
+        kind: "admin_key",
+        id: ADMIN_ID,
+        email: null,
+        org,
+        role: null,
+        groups: new Map(),
+        isPlatformAdmin: true,
+        key: null,
+        view: viewOf(null),
+        generation,
+      };
     },
   };
 }
 
-function unauthorized(): GatewayError {
-  return new GatewayError("unauthorized", "A valid credential is required.");
+/** The org that a request names, and where; null where it is named by the path. */
+interface Named {
+  readonly org: string | null;
+  readonly field: string | null;
+}
+
+/** Credentials are kept as a hash: memory holds no secret longer than its request. */
+function memoryKey({ token, key }: Credentials, named: string | null): string {
+  return sha256Hex(JSON.stringify([token, key, token === null ? null : named]));
+}
+
+function viewOf(key: KeyGrant | null): string {
+  if (key === null) return "*";
+  return sha256Hex(JSON.stringify([...key.rules].toSorted(([a], [b]) => (a < b ? -1 : 1))));
+}
+
+function groupsOf(groups: NonNullable<ProvenUser["claimed"]>["groups"]): Map<string, boolean> {
+  return new Map(groups.map(({ group_id, is_admin }) => [group_id, is_admin]));
 }

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { admit, admitServer } from "../../src/access/admission.ts";
 import type { KeyRule } from "../../src/access/virtual-key.ts";
 import { compileSnapshot, type Snapshot } from "../../src/catalog/snapshot.ts";
-import type { KeyPrincipal } from "../../src/identity/principal.ts";
+import type { Principal } from "../../src/identity/principal.ts";
 import { NO_OAUTH } from "../../src/registry/oauth-fields.ts";
 import type { ServerRecord } from "../../src/registry/server-record.ts";
 import { createAgent } from "../support/agent.ts";
@@ -60,9 +60,20 @@ function snapshotOf(changes: Partial<ServerRecord>): Snapshot {
   return compileSnapshot("default", { registry: 1, org: 1 }, [{ ...DOCS, ...changes }], tools);
 }
 
-function keyWith(rules: Record<string, KeyRule>): KeyPrincipal {
+function keyWith(rules: Record<string, KeyRule>): Principal {
   const key = { virtual_key_id: "key_1", name: "agent", rules: new Map(Object.entries(rules)) };
-  return { kind: "virtual_key", id: "key:key_1", org: "default", key, view: "", generation: 1 };
+  return {
+    kind: "virtual_key",
+    id: "key:key_1",
+    email: null,
+    org: "default",
+    role: "member",
+    groups: new Map(),
+    isPlatformAdmin: false,
+    key,
+    view: "",
+    generation: 1,
+  };
 }
 
 /** Whether a tool is admitted, or why not. */

@@ -143,7 +143,7 @@ describe("the OpenAPI document", () => {
       return typeof code === "object" ? [[status, code.enum]] : [];
     });
     expect(Object.fromEntries(codes)).toEqual({
-      "400": ["ambiguous_credentials", "read_only", "invalid_request"],
+      "400": ["ambiguous_credentials", "org_required", "read_only", "invalid_request"],
       "401": ["unauthorized"],
       "403": ["forbidden"],
       "404": ["not_found"],

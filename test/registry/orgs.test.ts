@@ -9,7 +9,7 @@ let server_id: string;
 
 beforeEach(async () => {
   await env.DB.batch([
-    env.DB.prepare("INSERT INTO orgs VALUES ('acme', 'Acme', 0), ('other', 'Other', 0)"),
+    env.DB.prepare("INSERT INTO orgs (org_id, name, created) VALUES ('acme', 'Acme', 0), ('other', 'Other', 0)"),
     env.DB.prepare("INSERT INTO generations VALUES ('acme', 0), ('other', 0)"),
   ]);
   gateway = startGateway(scriptedServer({ era: "modern", tools: ['{"name":"search"}'] }).network);

@@ -91,10 +91,10 @@ describe("a change that another one overtakes", () => {
     const gateway = startGateway(offline);
     const { server_id } = await register(gateway, { config: { api_key: "old" } });
     const moved = { server_url: "https://other.example/mcp", config: { api_key: "for other.example" } };
-    let isFirst = true;
+    let batches = 0;
     const DB = database(async (statements) => {
-      if (isFirst) {
-        isFirst = false;
+      // The first says who is asking; by the second the record has been read.
+      if (++batches === 2) {
         await accepted(await gateway.admin("PATCH", `/v1/servers/${server_id}`, moved));
       }
       return env.DB.batch(statements);
