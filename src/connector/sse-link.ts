@@ -151,27 +151,30 @@ function startLink(
   /** A request and the stream of what comes for it. */
   async function request(key: string, value: Received["value"], { body = "", signal }: Outgoing): Promise<Response> {
     if (pending.has(key)) return new Response(null, { status: 409 });
+    let own: Pending | undefined;
     const stream = new ReadableStream<Uint8Array>(
       {
         start(controller) {
           const encoder = new TextEncoder();
-          pending.set(key, {
+          own = {
             progressToken: progressTokenOf(value),
             put(text) {
               controller.enqueue(encoder.encode(`data: ${text.replace(/\r\n|\n|\r/g, "\ndata: ")}\n\n`));
               if ((controller.desiredSize ?? 0) < -MAX_WAITING_BYTES) giveUp(true);
             },
             end: () => controller.close(),
-          });
+          };
+          pending.set(key, own);
         },
         cancel: () => giveUp(false),
       },
       new ByteLengthQueuingStrategy({ highWaterMark: 0 }),
     );
     const giveUp = (isStreamOpen: boolean) => {
-      const one = pending.get(key);
-      if (!pending.delete(key)) return;
-      if (isStreamOpen) one?.end();
+      // An id may be used again once its response is there, and the signal of the earlier request may fire after that.
+      if (own === undefined || pending.get(key) !== own) return;
+      pending.delete(key);
+      if (isStreamOpen) own.end();
       tell({ method: "notifications/cancelled", params: { requestId: value["id"], reason: "nobody waits for it" } });
     };
     signal.addEventListener("abort", () => giveUp(true));
