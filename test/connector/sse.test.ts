@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { openSseLink, type SseLink } from "../../src/connector/sse-link.ts";
 import { agentOf, createAgent } from "../support/agent.ts";
 import { register, storedValue } from "../support/api.ts";
@@ -238,6 +238,8 @@ describe("a server over HTTP+SSE", () => {
 });
 
 describe("a link", () => {
+  afterEach(() => vi.useRealTimers());
+
   it("does not take the end of a request for that of a later one with its id", async () => {
     const upstream = sseServer({ tools: [], call: () => undefined });
     const link = await linkTo(upstream);
@@ -251,6 +253,21 @@ describe("a link", () => {
     expect(await waiting.text()).toContain("second");
     expect(short(upstream)).toEqual(["GET", "tools/call", "tools/call"]);
     link.close();
+  });
+
+  it("is closed when nobody has used it for five minutes, and not while a call is under way", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const upstream = sseServer({ tools: [], call: () => undefined });
+    const link = await linkTo(upstream);
+    const waiting = await callOver(link, new AbortController().signal);
+    vi.advanceTimersByTime(540_000);
+    expect(upstream.streams[0]?.isClosed).toBe(false);
+    upstream.streams[0]?.push(resultOf("1", "at last"));
+    expect(await waiting.text()).toContain("at last");
+    vi.advanceTimersByTime(299_999);
+    expect(upstream.streams[0]?.isClosed).toBe(false);
+    vi.advanceTimersByTime(1);
+    expect(upstream.streams[0]?.isClosed).toBe(true);
   });
 
   async function linkTo(upstream: ReturnType<typeof sseServer>): Promise<SseLink> {
