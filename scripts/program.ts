@@ -29,6 +29,8 @@ export interface ProgramOptions {
   readonly onMessage?: (message: unknown) => void;
   /** A module of this folder that runs in the program before its own code. */
   readonly preload?: string;
+  /** Whether its standard input stays open, for a program that ends with it; else it is empty. */
+  readonly isInputOpen?: boolean;
 }
 
 export interface Program {
@@ -45,7 +47,7 @@ export function startProgram(script: string, args: readonly string[], options: P
   const child = spawn(process.execPath, [...imports, script, ...args], {
     cwd: options.cwd,
     env: options.env,
-    stdio: ["ignore", "pipe", "pipe", "ipc"],
+    stdio: [options.isInputOpen === true ? "pipe" : "ignore", "pipe", "pipe", "ipc"],
     detached: true,
   });
   // A failed spawn shows as a missing pid; failures on the channel show as the program's end.

@@ -37,7 +37,7 @@ export const OPEN: Readonly<Record<string, Ranges>> = {
   "issue 5: credentials": {
     RB: "3 7-8 17-21 27-30 34-37",
     BF: "15-17 23 25-28 46-49 60",
-    CN: "1-3 5-12 16-31",
+    CN: "1-2 6-12 16-31",
     PS: "30-31 51-52 54-59",
     T: "2 4 6-11 18-20 25 37 42-43",
   },

@@ -50,9 +50,8 @@ export async function* readTypedEvents(
     buffer += decoder.decode(chunk, { stream: true });
     isBare ??= buffer.trim() === "" ? undefined : /^\s*[{[]/.test(buffer);
     if (isBare === false) {
-      const { events, rest } = parser.feed(buffer);
-      buffer = rest;
-      yield* events;
+      yield* parser.feed(buffer);
+      buffer = "";
     }
     if (buffer.length + parser.pending() > limits.event)
       throw new StreamTooLarge(`more than ${limits.event} characters`);
@@ -60,8 +59,9 @@ export async function* readTypedEvents(
   if (isBare === true) yield { type: "message", data: buffer + decoder.decode() };
 }
 
-/** Splits text into lines and lines into events; keeps what is not complete. */
+/** Splits text into lines and lines into events; keeps what is not complete, and looks at each character once. */
 function createParser() {
+  let begun = "";
   let data: string[] = [];
   let size = 0;
   let type = "";
@@ -87,9 +87,10 @@ function createParser() {
 
   return {
     /** Characters of the event that is being gathered. */
-    pending: () => size,
+    pending: () => size + begun.length,
 
-    feed(text: string): { events: StreamEvent[]; rest: string } {
+    /** The events that this text completes. */
+    feed(text: string): StreamEvent[] {
       const events: StreamEvent[] = [];
       // A line feed that follows a carriage return ends no line of its own, also when it comes with the next chunk.
       let from = afterReturn && text.startsWith("\n") ? 1 : 0;
@@ -98,11 +99,13 @@ function createParser() {
         LINE_END.lastIndex = from;
         const end = LINE_END.exec(text);
         if (end === null) break;
-        line(text.slice(from, end.index), events);
+        line(begun + text.slice(from, end.index), events);
+        begun = "";
         from = LINE_END.lastIndex;
         afterReturn = end[0] === "\r" && from === text.length;
       }
-      return { events, rest: text.slice(from) };
+      begun += text.slice(from);
+      return events;
     },
   };
 }

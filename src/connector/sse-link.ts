@@ -28,7 +28,7 @@ export type LinkOpened =
   | { readonly ok: true; readonly link: SseLink }
   | { readonly ok: false; readonly why: Extract<Exchange, { kind: "status" | "broken" }> };
 
-/** A link that nobody uses for this long is closed; the next call opens another. */
+/** A link without a request for this long is closed; the next call opens another. */
 const IDLE_MS = 300_000;
 /** Bytes that wait for a reader that is slower than the server, before the request is given up. */
 const MAX_WAITING_BYTES = MAX_MESSAGE_BYTES;
@@ -98,6 +98,20 @@ function startLink(
     pending.clear();
   }
 
+  /** The time without use begins again, and not before the last request has ended. */
+  function rest(): void {
+    clearTimeout(idle);
+    if (isOpen && pending.size === 0) idle = setTimeout(close, IDLE_MS);
+  }
+
+  /** Takes back a request; false when it is over, also where a later one has its id. */
+  function drop(key: string, own: Pending | undefined): boolean {
+    if (own === undefined || pending.get(key) !== own) return false;
+    pending.delete(key);
+    rest();
+    return true;
+  }
+
   /** What is said to the server without waiting for what it says to it. */
   function tell(message: object): void {
     const deadline = startDeadline(DEADLINE_CAP_MS);
@@ -125,7 +139,7 @@ function startLink(
     if (method === undefined) {
       const key = JSON.stringify(requestId);
       const request = pending.get(key);
-      pending.delete(key);
+      drop(key, request);
       request?.put(received.text);
       request?.end();
       return;
@@ -151,27 +165,30 @@ function startLink(
   /** A request and the stream of what comes for it. */
   async function request(key: string, value: Received["value"], { body = "", signal }: Outgoing): Promise<Response> {
     if (pending.has(key)) return new Response(null, { status: 409 });
+    let own: Pending | undefined;
     const stream = new ReadableStream<Uint8Array>(
       {
         start(controller) {
           const encoder = new TextEncoder();
-          pending.set(key, {
+          own = {
             progressToken: progressTokenOf(value),
             put(text) {
               controller.enqueue(encoder.encode(`data: ${text.replace(/\r\n|\n|\r/g, "\ndata: ")}\n\n`));
               if ((controller.desiredSize ?? 0) < -MAX_WAITING_BYTES) giveUp(true);
             },
             end: () => controller.close(),
-          });
+          };
+          pending.set(key, own);
+          rest();
         },
         cancel: () => giveUp(false),
       },
       new ByteLengthQueuingStrategy({ highWaterMark: 0 }),
     );
     const giveUp = (isStreamOpen: boolean) => {
-      const one = pending.get(key);
-      if (!pending.delete(key)) return;
-      if (isStreamOpen) one?.end();
+      // An id may be used again once its response is there, and the signal of the earlier request may fire after that.
+      if (!drop(key, own)) return;
+      if (isStreamOpen) own?.end();
       tell({ method: "notifications/cancelled", params: { requestId: value["id"], reason: "nobody waits for it" } });
     };
     signal.addEventListener("abort", () => giveUp(true));
@@ -181,10 +198,10 @@ function startLink(
       if (response.ok) {
         return new Response(stream, { headers: { "Content-Type": "text/event-stream", "Mcp-Session-Id": id } });
       }
-      pending.delete(key);
+      drop(key, own);
       return new Response(null, { status: response.status });
     } catch (thrown) {
-      pending.delete(key);
+      drop(key, own);
       throw thrown;
     }
   }
@@ -195,8 +212,7 @@ function startLink(
     async send(outgoing) {
       const named = new Headers(outgoing.headers).get("Mcp-Session-Id");
       if (!isOpen || (named !== null && named !== id)) return new Response(null, { status: 404 });
-      clearTimeout(idle);
-      idle = setTimeout(close, IDLE_MS);
+      rest();
       if (outgoing.method !== "POST") {
         close();
         return new Response(null, { status: 204 });

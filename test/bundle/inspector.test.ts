@@ -5,14 +5,14 @@ import { type Connection, v2Auto, withClient } from "./support/clients.ts";
 import { startGateway } from "./support/gateway.ts";
 import { inspector } from "./support/inspector.ts";
 import { labelled, running } from "./support/running.ts";
-import { doorsOf, UPSTREAMS } from "./support/upstreams.ts";
+import { doorsOf, UPSTREAMS_BY_ERA } from "./support/upstreams.ts";
 
 // Each run is a program of half a second, mostly of computing.
 vi.setConfig({ maxConcurrency: 2 });
 
 const gateway = running("the gateway", startGateway);
 
-describe.each(labelled(UPSTREAMS))("%s", (label, { name, good, failing, start }) => {
+describe.each(labelled(UPSTREAMS_BY_ERA))("%s", (label, { name, good, failing, start }) => {
   const server = running(label, start);
   let registered: RegisteredServer;
   beforeAll(async () => {

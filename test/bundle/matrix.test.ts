@@ -51,7 +51,7 @@ describe.each(labelled(UPSTREAMS))("%s", (label, upstream) => {
       expect(await through.toolNames()).toEqual(own.map((name) => `${prefix}${name}`).sort());
     });
 
-    it("gives the result that the server gives [P-75]", async () => {
+    it("gives the result that the server gives [P-75, CN-5]", async () => {
       const { tool, args } = upstream.good;
       made.calls.push({ tool, ok: true });
       const result = await through.call(`${prefix}${tool}`, args);

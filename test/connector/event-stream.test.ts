@@ -56,6 +56,13 @@ describe("readEvents", () => {
     );
   });
 
+  it("reads a long line in small pieces without looking at what it has read again", async () => {
+    const long = "x".repeat(8 * 1024 * 1024);
+    const limits = { event: 2 * long.length, total: 2 * long.length };
+    const found = await read(`data: ${long}\n\n`, 1024, limits);
+    expect(found.map((event) => event === long)).toEqual([true]);
+  });
+
   it.each([
     ["an event beyond its limit", `data: ${"x".repeat(50)}\n\n`],
     ["an event of many lines beyond its limit", "data: xxxxxxxxxx\n".repeat(6)],

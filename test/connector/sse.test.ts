@@ -1,4 +1,5 @@
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { openSseLink, type SseLink } from "../../src/connector/sse-link.ts";
 import { agentOf, createAgent } from "../support/agent.ts";
 import { register, storedValue } from "../support/api.ts";
 import { startGateway } from "../support/gateway.ts";
@@ -234,4 +235,53 @@ describe("a server over HTTP+SSE", () => {
     // The stream with the former credential is closed.
     expect(upstream.streams.filter(({ isClosed }) => !isClosed)).toHaveLength(1);
   });
+});
+
+describe("a link", () => {
+  afterEach(() => vi.useRealTimers());
+
+  it("does not take the end of a request for that of a later one with its id", async () => {
+    const upstream = sseServer({ tools: [], call: () => undefined });
+    const link = await linkTo(upstream);
+    const first = new AbortController();
+    const answered = await callOver(link, first.signal);
+    upstream.streams[0]?.push(resultOf("1", "first"));
+    expect(await answered.text()).toContain("first");
+    const waiting = await callOver(link, new AbortController().signal);
+    first.abort();
+    upstream.streams[0]?.push(resultOf("1", "second"));
+    expect(await waiting.text()).toContain("second");
+    expect(short(upstream)).toEqual(["GET", "tools/call", "tools/call"]);
+    link.close();
+  });
+
+  it("is closed when nobody has used it for five minutes, and not while a call is under way", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const upstream = sseServer({ tools: [], call: () => undefined });
+    const link = await linkTo(upstream);
+    const waiting = await callOver(link, new AbortController().signal);
+    vi.advanceTimersByTime(540_000);
+    expect(upstream.streams[0]?.isClosed).toBe(false);
+    upstream.streams[0]?.push(resultOf("1", "at last"));
+    expect(await waiting.text()).toContain("at last");
+    vi.advanceTimersByTime(299_999);
+    expect(upstream.streams[0]?.isClosed).toBe(false);
+    vi.advanceTimersByTime(1);
+    expect(upstream.streams[0]?.isClosed).toBe(true);
+  });
+
+  async function linkTo(upstream: ReturnType<typeof sseServer>): Promise<SseLink> {
+    const opened = await openSseLink({
+      send: ({ url, ...init }) => upstream.network(new Request(url, init)),
+      target: { server_id: "srv_1", server_url: "https://old.example/sse", headers: {} },
+      timeoutMs: 1_000,
+    });
+    if (!opened.ok) throw new Error("The link did not open");
+    return opened.link;
+  }
+
+  function callOver(link: SseLink, signal: AbortSignal): Promise<Response> {
+    const body = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"search"}}';
+    return link.send({ url: "https://session/", method: "POST", headers: {}, body, signal }, "");
+  }
 });

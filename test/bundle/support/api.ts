@@ -5,6 +5,7 @@ import type { Gateway } from "./gateway.ts";
 export interface RegisteredServer {
   readonly server_id: string;
   readonly name: string;
+  readonly connection_type: string;
 }
 
 /** Registers a server that must be connected by then. */

@@ -1,7 +1,9 @@
 /** The SDK clients of the matrix, behind one face. */
 import { type ClientOptions, Client as ClientV2, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 import { Client as ClientV1 } from "@modelcontextprotocol/sdk/client/index.js";
+import { SSEClientTransport } from "@modelcontextprotocol/sdk/client/sse.js";
 import { StreamableHTTPClientTransport as TransportV1 } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
+import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js";
 
 /** What a call gives, without what only one era knows. */
 export interface ToolResult {
@@ -56,29 +58,43 @@ export async function withClient<T>(
 const ME = { name: "bundle-test", version: "1.0.0" };
 const TIMEOUT = { timeout: 20_000 };
 
-export const v1Client: ClientKind = {
-  label: "a v1 client",
-  era: "legacy",
-  async connect(url, options = {}) {
-    const transport = new TransportV1(new URL(url), transportOptions(options));
-    const client = new ClientV1(ME);
-    await client.connect(transport);
-    return {
-      sessionId: transport.sessionId ?? null,
-      era: "legacy",
-      toolNames: async () => (await client.listTools()).tools.map(({ name }) => name),
-      call: async (name, args, onprogress) =>
-        resultOf(
-          await client.callTool({ name, arguments: args }, undefined, {
-            ...TIMEOUT,
-            ...(onprogress && { onprogress }),
-          }),
-        ),
-      terminate: () => transport.terminateSession(),
-      close: () => client.close(),
-    };
-  },
-};
+/** @param open Gives a transport, and what ends the session that it has. */
+function v1(
+  label: string,
+  open: (url: URL, options: ReturnType<typeof transportOptions>) => [Transport, (() => Promise<void>)?],
+): ClientKind {
+  return {
+    label,
+    era: "legacy",
+    async connect(url, options = {}) {
+      const [transport, terminate = async () => {}] = open(new URL(url), transportOptions(options));
+      const client = new ClientV1(ME);
+      await client.connect(transport);
+      return {
+        sessionId: transport.sessionId ?? null,
+        era: "legacy",
+        toolNames: async () => (await client.listTools()).tools.map(({ name }) => name),
+        call: async (name, args, onprogress) =>
+          resultOf(
+            await client.callTool({ name, arguments: args }, undefined, {
+              ...TIMEOUT,
+              ...(onprogress && { onprogress }),
+            }),
+          ),
+        terminate,
+        close: () => client.close(),
+      };
+    },
+  };
+}
+
+export const v1Client = v1("a v1 client", (url, options) => {
+  const transport = new TransportV1(url, options);
+  return [transport, () => transport.terminateSession()];
+});
+
+/** For servers over HTTP+SSE, which the doors are not. */
+export const v1OverSse = v1("a v1 client over HTTP+SSE", (url, options) => [new SSEClientTransport(url, options)]);
 
 function v2Client(label: string, era: "legacy" | "modern", clientOptions: ClientOptions): ClientKind {
   return {

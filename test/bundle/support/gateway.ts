@@ -21,6 +21,8 @@ export interface Gateway extends Running {
   readonly url: string;
   /** A request of the platform admin; a body is sent as JSON. */
   admin(method: string, path: string, body?: unknown): Promise<Response>;
+  /** Ends workerd, and starts it anew at the same address with what is stored. */
+  restart(): Promise<void>;
 }
 
 /** @param vars On top of the secrets and of `ALLOW_INSECURE_UPSTREAMS`; nothing is read from `.dev.vars`. */
@@ -44,8 +46,9 @@ export async function startGateway(vars: Readonly<Record<string, string>> = {}):
   };
   try {
     const script = await buildWorker(folder);
-    miniflare = startWorker(folder, script, bindings, (line) => lines.push(line));
-    const { origin } = await miniflare.ready;
+    const start = (port: number) => startWorker({ folder, script, bindings, port, onLine: (line) => lines.push(line) });
+    miniflare = start(0);
+    const { origin, port } = await miniflare.ready;
     await migrate(miniflare);
     const headers = { Authorization: `Bearer ${adminKey}`, "Content-Type": "application/json" };
     return {
@@ -53,6 +56,11 @@ export async function startGateway(vars: Readonly<Record<string, string>> = {}):
       admin: (method, path, body) =>
         fetch(`${origin}${path}`, { method, headers, ...(body !== undefined && { body: JSON.stringify(body) }) }),
       logs: () => [...lines],
+      async restart() {
+        await miniflare?.dispose();
+        miniflare = start(Number(port));
+        await miniflare.ready;
+      },
       stop,
     };
   } catch (error) {
@@ -61,13 +69,17 @@ export async function startGateway(vars: Readonly<Record<string, string>> = {}):
   }
 }
 
+interface WorkerOptions {
+  readonly folder: string;
+  readonly script: string;
+  readonly bindings: Record<string, string>;
+  /** 0 for a free one. */
+  readonly port: number;
+  readonly onLine: (line: string) => void;
+}
+
 /** Starts workerd with what it stores in a folder: Miniflare takes the system's, and does not wait for its clearing. */
-function startWorker(
-  folder: string,
-  script: string,
-  bindings: Record<string, string>,
-  onLine: (line: string) => void,
-): Miniflare {
+function startWorker({ folder, script, bindings, port, onLine }: WorkerOptions): Miniflare {
   const {
     // The bundle is one module; and the bindings that are read here may come from `.dev.vars`.
     modulesRules: _rules,
@@ -83,8 +95,9 @@ function startWorker(
         bindings,
         modules: [{ type: "ESModule", path: "index.js", contents: script }],
         host: "127.0.0.1",
-        port: 0,
+        port,
         cf: false,
+        resourcePersistencePath: join(folder, "stored"),
         handleStructuredLogs: ({ level, message }) => onLine(`${level} ${message}`),
       }),
     );

@@ -1,10 +1,10 @@
 /** MCP servers as programs of their own, each on a port of its own of this machine. */
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { startProgram } from "../../../scripts/program.ts";
+import { type ProgramOptions, startProgram } from "../../../scripts/program.ts";
 import type { Running } from "./running.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..", "..");
@@ -26,7 +26,18 @@ export interface ServerProcess extends Running {
 export async function startEverything(port?: number): Promise<ServerProcess> {
   const at = port ?? (await freePort());
   const script = join(MODULES, "@modelcontextprotocol", "server-everything", "dist", "index.js");
-  return startServer(at, script, ["streamableHttp"], { PORT: `${at}` });
+  return startServer(urlOf(at), script, ["streamableHttp"], { env: { PORT: `${at}` } });
+}
+
+/**
+ * `server-everything` over HTTP+SSE.
+ *
+ * @param port Given to start it again where it was; else a free one.
+ */
+export async function startEverythingOverSse(port?: number): Promise<ServerProcess> {
+  const at = port ?? (await freePort());
+  const script = join(MODULES, "@modelcontextprotocol", "server-everything", "dist", "index.js");
+  return startServer(urlOf(at, "/sse"), script, ["sse"], { env: { PORT: `${at}` } });
 }
 
 /** `server-memory` behind `mcp-proxy`, which serves both eras at one URL. What it remembers ends with it. */
@@ -36,33 +47,56 @@ export async function startMemory(): Promise<ServerProcess> {
   const memory = join(MODULES, "@modelcontextprotocol", "server-memory", "dist", "index.js");
   const args = ["--port", `${port}`, "--host", "127.0.0.1", "--", process.execPath, memory];
   const proxy = join(MODULES, "mcp-proxy", "dist", "bin", "mcp-proxy.mjs");
-  const server = await startServer(port, proxy, args, { MEMORY_FILE_PATH: join(folder, "memory.jsonl") });
-  return {
-    ...server,
-    async stop() {
-      await server.stop();
-      await rm(folder, { recursive: true, force: true });
-    },
-  };
+  const env = { MEMORY_FILE_PATH: join(folder, "memory.jsonl") };
+  return withFolder(folder, startServer(urlOf(port), proxy, args, { env }));
+}
+
+/** `server-filesystem` behind `supergateway`: legacy, without sessions; each request has a program of its own. */
+export async function startFiles(files: Readonly<Record<string, string>>): Promise<ServerProcess> {
+  const folder = await mkdtemp(join(tmpdir(), "postern-files-"));
+  for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
+  const port = await freePort();
+  const server = join(MODULES, "@modelcontextprotocol", "server-filesystem", "dist", "index.js");
+  const command = [process.execPath, server, folder].map((word) => `'${word}'`).join(" ");
+  const args = ["--stdio", command, "--outputTransport", "streamableHttp", "--port", `${port}`, "--logLevel", "none"];
+  const supergateway = join(MODULES, "supergateway", "dist", "index.js");
+  return withFolder(folder, startServer(urlOf(port), supergateway, args, { isInputOpen: true }));
+}
+
+/** A server that works in a folder, which goes with it. */
+async function withFolder(folder: string, starting: Promise<ServerProcess>): Promise<ServerProcess> {
+  const remove = () => rm(folder, { recursive: true, force: true });
+  try {
+    const server = await starting;
+    return { ...server, stop: () => server.stop().finally(remove) };
+  } catch (error) {
+    await remove();
+    throw error;
+  }
+}
+
+function urlOf(port: number, path = "/mcp"): string {
+  return `http://127.0.0.1:${port}${path}`;
 }
 
 async function startServer(
-  port: number,
+  url: string,
   script: string,
   args: readonly string[],
-  env: Readonly<Record<string, string>>,
+  options: Pick<Partial<ProgramOptions>, "env" | "isInputOpen">,
 ): Promise<ServerProcess> {
   const lines: string[] = [];
   const program = startProgram(script, args, {
     cwd: ROOT,
-    env: { ...process.env, ...env },
+    ...options,
+    env: { ...process.env, ...options.env },
     onLine: (line) => lines.push(line),
     preload: "loopback.ts",
   });
-  const url = `http://127.0.0.1:${port}/mcp`;
   const failure = program.ended.then((how) => `it ended by itself, ${how}`);
   const problem = await Promise.race([untilAnswered(url), failure]);
-  if (problem === undefined) return { port, url, logs: () => [...lines], stop: program.stop };
+  if (problem === undefined)
+    return { port: Number(new URL(url).port), url, logs: () => [...lines], stop: program.stop };
   await program.stop();
   throw new Error(`${script} did not start: ${problem}. Its output:\n${lines.join("\n")}`);
 }

@@ -1,8 +1,14 @@
 /** The servers of the matrix, with a call that each can answer and one that fails. */
-import { type ClientKind, v2Auto, v2Legacy, withClient } from "./clients.ts";
+import { type ClientKind, v1OverSse, v2Auto, v2Legacy, withClient } from "./clients.ts";
 import { startModernServer } from "./modern-server.ts";
 import type { Running } from "./running.ts";
-import { type ServerProcess, startEverything, startMemory } from "./server-process.ts";
+import {
+  type ServerProcess,
+  startEverything,
+  startEverythingOverSse,
+  startFiles,
+  startMemory,
+} from "./server-process.ts";
 
 interface ToolArgs {
   readonly tool: string;
@@ -14,6 +20,8 @@ export interface Upstream {
   /** Under which it is registered. */
   readonly name: string;
   readonly eras: readonly ("legacy" | "modern")[];
+  /** What asks it directly, where the clients of the matrix can not. */
+  readonly direct?: ClientKind;
   /** Its answer is the same each time. */
   readonly good: ToolArgs;
   /** The server answers with a result that says `isError`. */
@@ -21,7 +29,8 @@ export interface Upstream {
   start(): Promise<Running & { readonly url: string }>;
 }
 
-export const UPSTREAMS: readonly Upstream[] = [
+/** One server for each way in which eras can be had. */
+export const UPSTREAMS_BY_ERA: readonly Upstream[] = [
   {
     label: "server-everything, a legacy server",
     name: "every-thing",
@@ -48,8 +57,30 @@ export const UPSTREAMS: readonly Upstream[] = [
   },
 ];
 
+export const UPSTREAMS: readonly Upstream[] = [
+  ...UPSTREAMS_BY_ERA,
+  {
+    label: "server-everything over HTTP+SSE",
+    name: "old-thing",
+    eras: ["legacy"],
+    direct: v1OverSse,
+    good: { tool: "get-sum", args: { a: 2, b: 40 } },
+    failing: { tool: "get-structured-content", args: { location: "Atlantis" } },
+    start: () => startEverythingOverSse(),
+  },
+  {
+    label: "server-filesystem behind supergateway, a legacy server without sessions",
+    name: "files",
+    eras: ["legacy"],
+    good: { tool: "read_text_file", args: { path: "ada.txt" } },
+    failing: { tool: "read_text_file", args: { path: "nobody.txt" } },
+    start: () => startFiles({ "ada.txt": "writes programs\n" }),
+  },
+];
+
 /** The client to ask a server directly: the same one, where the two share an era. */
-export function directClient(client: ClientKind, { eras }: Upstream): ClientKind {
+export function directClient(client: ClientKind, { eras, direct }: Upstream): ClientKind {
+  if (direct !== undefined) return direct;
   return client === v2Auto || eras.includes(client.era) ? client : v2Auto;
 }
 
