@@ -11,6 +11,7 @@ import { createCalls } from "./calls/calls.ts";
 import { createJournal, type JournalMemory } from "./calls/journal.ts";
 import { d1CatalogStore } from "./catalog/catalog.store.ts";
 import { createCatalog } from "./catalog/catalog.ts";
+import { d1ChangeStore } from "./catalog/changes.store.ts";
 import { type Snapshot, weightOf } from "./catalog/snapshot.ts";
 import { readConfig } from "./config.ts";
 import { connectorStub } from "./connector/connector.stub.ts";
@@ -29,9 +30,10 @@ import { ExpiringMap } from "./platform/expiring-map.ts";
 import { guardedFetch, type Network, realNetwork, refusalOf, type Send } from "./platform/guarded-fetch.ts";
 import { createNewId, type NewId } from "./platform/ids.ts";
 import { TrustedMap } from "./platform/trusted.ts";
-import { IN_PROCESS_URL, type InProcessServer, requireWritable } from "./registry/inprocess.ts";
+import { IN_PROCESS_URL, type InProcessServer } from "./registry/inprocess.ts";
 import { d1OrgContextStore } from "./registry/org-contexts.store.ts";
 import { createOrgContexts } from "./registry/org-contexts.ts";
+import { EVERY_ORG } from "./registry/reach.ts";
 import { d1RegistryStore } from "./registry/registry.store.ts";
 import { createRegistry } from "./registry/registry.ts";
 import type { ServerRecord } from "./registry/server-record.ts";
@@ -113,6 +115,8 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
   const connectors = connectorStub(env.CONNECTOR);
   const stub = sessionStub(env.SESSION);
 
+  /** A server whoever may see it: for what the gateway does by itself. */
+  const serverOf = (serverId: string) => registryStore.get(EVERY_ORG, serverId);
   const sendTo = ({ connection_type, server_id }: ServerRecord): Send => {
     if (connection_type !== "inprocess") return send;
     const server = platform.inProcess.find(({ name }) => name === server_id);
@@ -128,8 +132,6 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     memory.principals.clear();
   };
   const discover = async (serverId: string) => {
-    const record = await registryStore.get(serverId);
-    if (record !== null) requireWritable(record);
     const discovered = await connectors.discover(serverId);
     onWritten();
     if (discovered.ok) return discovered.report;
@@ -156,8 +158,9 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
   };
 
   const catalog = createCatalog({
-    store: catalogStore,
-    serverOf: (serverId) => registryStore.get(serverId),
+    store: { ...catalogStore, ...d1ChangeStore(env.DB) },
+    serverFor: (actor, serverId, to) =>
+      to === "see" ? registry.visible(actor, serverId) : registry.editable(actor, serverId),
     onWritten,
     clock,
     memory: memory.snapshots,
@@ -167,7 +170,7 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
 
   const virtualKeys = createVirtualKeys({ store: keyStore, onWritten, clock, newId });
   const connector = createConnector({
-    registry: registryStore,
+    registry: { ...registryStore, get: serverOf },
     catalog: catalogStore,
     targetOf,
     sendTo,
@@ -183,7 +186,7 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     discover,
     tryConnect: connector.tryConnect,
     forget: connectors.forget,
-    approveHeld: (serverId, by) => catalog.decideAll(serverId, "approved", by).then(() => undefined),
+    approveHeld: catalog.approveHeld,
     clock,
     newId,
   });
@@ -191,7 +194,6 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
   return {
     config,
     clock,
-    discover,
     /** Brings what code brings into the registry and the catalog; once for an isolate, before its first answer. */
     async provide(): Promise<void> {
       for (const server of platform.inProcess) {
@@ -234,6 +236,6 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     calls: createCalls({ store: callStore }),
     journal: createJournal({ memory: memory.journal, send: stub.journal, mode: config.journalMode, clock }),
     connector,
-    upstreamSessions: createUpstreamSessions({ serverOf: (serverId) => registryStore.get(serverId), targetOf, sendTo }),
+    upstreamSessions: createUpstreamSessions({ serverOf, targetOf, sendTo }),
   };
 }

@@ -17,7 +17,7 @@ const IMPORTERS: readonly (readonly [imported: RegExp, importers: RegExp])[] = [
 
 /** Files whose role leaves them little to import. */
 const IMPORTS: readonly (readonly [importer: RegExp, imported: RegExp])[] = [
-  [/\.tables\.ts$/, /^drizzle-orm\/|\.tables\.ts$/],
+  [/\.tables\.ts$/, /^drizzle-orm(\/|$)|\.tables\.ts$/],
   [/\.wire\.ts$/, /^zod$|\.wire\.ts$/],
   [/\.migrations\.ts$/, /^$/],
 ];

@@ -17,7 +17,7 @@ export const clientOperations = [
       status: 200,
       answer: ClientList,
     },
-    async ({ services, query }) => services.bifrostClients.list(query),
+    async ({ services, principal, query }) => services.bifrostClients.list(principal, query),
   ),
   operation(
     {
@@ -32,7 +32,7 @@ export const clientOperations = [
       answer: Done,
       failures: ["conflict", "connect_failed", "not_implemented"],
     },
-    async ({ services, principal, body, self }) => done(await services.bifrostClients.create(principal.id, body, self)),
+    async ({ services, principal, body, self }) => done(await services.bifrostClients.create(principal, body, self)),
   ),
   operation(
     {
@@ -48,7 +48,7 @@ export const clientOperations = [
       failures: ["read_only", "conflict", "not_implemented"],
     },
     async ({ services, principal, param, body, self }) => {
-      const credential_error = await services.bifrostClients.update(param("id"), principal.id, body, self);
+      const credential_error = await services.bifrostClients.update(principal, param("id"), body, self);
       if (credential_error === null) return done("MCP client edited successfully");
       const message = "MCP client edited, but it does not connect with the new headers: the former ones stay";
       return { status: "partial_success" as const, message, credential_error };
@@ -66,8 +66,8 @@ export const clientOperations = [
       answer: Done,
       failures: ["read_only"],
     },
-    async ({ services, param }) => {
-      await services.bifrostClients.remove(param("id"));
+    async ({ services, principal, param }) => {
+      await services.bifrostClients.remove(principal, param("id"));
       return done("MCP client removed successfully");
     },
   ),
@@ -83,8 +83,8 @@ export const clientOperations = [
       answer: Done,
       failures: ["read_only", "invalid_request", "connect_failed"],
     },
-    async ({ services, param }) => {
-      await services.bifrostClients.reconnect(param("id"));
+    async ({ services, principal, param }) => {
+      await services.bifrostClients.reconnect(principal, param("id"));
       return done("MCP client reconnected successfully");
     },
   ),

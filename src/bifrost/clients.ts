@@ -5,6 +5,7 @@
 import type { NamedServerKey } from "../access/virtual-key.ts";
 import type { ApprovedTool } from "../catalog/definition.ts";
 import { type FailureCode, GatewayError } from "../failure/gateway-error.ts";
+import type { Actor } from "../registry/reach.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { ClientCreate, ClientQuery, ClientUpdate, ClientView } from "./bifrost.wire.ts";
 import { serverInput, serverPatch, sliceOf } from "./client-input.ts";
@@ -21,9 +22,9 @@ export interface ClientsDeps {
 export function createClients({ registry, toolsOf, keysOf }: ClientsDeps) {
   return {
     /** BF-41: the envelope, whole or the part that was asked for. @throws GatewayError `invalid_request` */
-    async list(query: ClientQuery) {
+    async list(actor: Actor, query: ClientQuery) {
       const { search, limit, offset } = sliceOf(query);
-      const { servers, total } = await registry.find(search, { limit, offset });
+      const { servers, total } = await registry.find(actor, search, { limit, offset });
       const ids = servers.map(({ record }) => record.server_id);
       const [tools, keys] = await Promise.all([toolsOf(ids), keysOf(ids)]);
       const clients: ClientView[] = servers.map((server) => {
@@ -37,13 +38,12 @@ export function createClients({ registry, toolsOf, keysOf }: ClientsDeps) {
     /**
      * Connects to a server, then registers it (BF-22).
      *
-     * @param by The principal's id.
      * @returns What to tell the client.
      * @throws GatewayError `connect_failed` when nothing could be connected to; nothing is stored then.
      */
-    async create(by: string, client: ClientCreate, self: string): Promise<string> {
+    async create(actor: Actor, client: ClientCreate, self: string): Promise<string> {
       const { record } = await told("Failed to connect MCP client", ["connect_failed"], () =>
-        registry.register(by, serverInput(client), self, true),
+        registry.register(actor, serverInput(client), self, true),
       );
       return record.connection_type === "stdio"
         ? "MCP client added; waiting for a bridge"
@@ -56,19 +56,19 @@ export function createClients({ registry, toolsOf, keysOf }: ClientsDeps) {
      * @returns Why the server cannot be connected to with the headers that were given, and not stored (BF-35); null
      *   when everything is stored.
      */
-    async update(clientId: string, by: string, client: ClientUpdate, self: string): Promise<string | null> {
+    async update(actor: Actor, clientId: string, client: ClientUpdate, self: string): Promise<string | null> {
       const revision = {
         patchOf: (before: Parameters<typeof serverPatch>[1]) => serverPatch(client, before),
         isConfigGiven: client.headers !== undefined,
         keys: client.vk_configs,
         isTried: true,
       };
-      return (await known(registry.revise(clientId, by, revision, self))).credentialError;
+      return (await known(registry.revise(actor, clientId, revision, self))).credentialError;
     },
 
     /** BF-43. @throws GatewayError `not_found`, `invalid_request`, `connect_failed` */
-    async reconnect(clientId: string): Promise<void> {
-      const { record } = await known(registry.get(clientId));
+    async reconnect(actor: Actor, clientId: string): Promise<void> {
+      const { record } = await known(registry.get(actor, clientId));
       if (!record.enabled) {
         const message = "cannot reconnect a disabled MCP client: enable the client first";
         throw new GatewayError("invalid_request", message);
@@ -78,12 +78,12 @@ export function createClients({ registry, toolsOf, keysOf }: ClientsDeps) {
         throw new GatewayError("invalid_request", message);
       }
       const failures = ["upstream_failed", "upstream_timeout", "invalid_request", "conflict"] as const;
-      await told("Failed to reconnect MCP client", failures, () => known(registry.reconnect(clientId)));
+      await told("Failed to reconnect MCP client", failures, () => known(registry.reconnect(actor, clientId)));
     },
 
     /** BF-42. @throws GatewayError `not_found` */
-    async remove(clientId: string): Promise<void> {
-      await known(registry.remove(clientId));
+    async remove(actor: Actor, clientId: string): Promise<void> {
+      await known(registry.remove(actor, clientId));
     },
   };
 }

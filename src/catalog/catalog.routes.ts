@@ -14,32 +14,32 @@ export const catalogOperations = [
     {
       method: "GET",
       path: "/v1/servers/:server_id/tools",
-      needs: "platform_admin",
+      needs: "member",
       summary: "List the tools of a server with their policy",
       query: PageQuery,
       status: 200,
       answer: pageOf(ToolView),
     },
     ({ services, principal, param, query, waitUntil }) =>
-      services.catalog.tools(principal.org, param("server_id"), query, waitUntil),
+      services.catalog.tools(principal, param("server_id"), query, waitUntil),
   ),
   operation(
     {
       method: "GET",
       path: "/v1/servers/:server_id/tools/:name",
-      needs: "platform_admin",
+      needs: "member",
       summary: "Read a tool, by the server's own name of it",
       status: 200,
       answer: ToolView,
     },
     ({ services, principal, param, waitUntil }) =>
-      services.catalog.tool(principal.org, param("server_id"), param("name"), waitUntil),
+      services.catalog.tool(principal, param("server_id"), param("name"), waitUntil),
   ),
   operation(
     {
       method: "PATCH",
       path: "/v1/servers/:server_id/tools/:name",
-      needs: "platform_admin",
+      needs: "org_admin",
       summary: "Change the policy or the price of one tool",
       body: ToolPatch,
       status: 200,
@@ -47,34 +47,34 @@ export const catalogOperations = [
       failures: ["read_only"],
     },
     async ({ services, principal, param, body, waitUntil }) => {
-      await services.registry.setTool(param("server_id"), principal.id, param("name"), body);
-      return services.catalog.tool(principal.org, param("server_id"), param("name"), waitUntil);
+      await services.registry.setTool(principal, param("server_id"), param("name"), body);
+      return services.catalog.tool(principal, param("server_id"), param("name"), waitUntil);
     },
   ),
   operation(
     {
       method: "POST",
       path: "/v1/servers/:server_id/discover",
-      needs: "platform_admin",
+      needs: "org_admin",
       summary: "Ask a server for its tools and bring the catalog up to date",
       status: 200,
       answer: DiscoveryReport,
       failures: ["read_only", "invalid_request", "upstream_failed", "upstream_timeout"],
     },
-    ({ services, param }) => services.discover(param("server_id")),
+    ({ services, principal, param }) => services.registry.discover(principal, param("server_id")),
   ),
   operation(
     {
       method: "GET",
       path: "/v1/servers/:server_id/changes",
-      needs: "platform_admin",
+      needs: "org_admin",
       summary: "List changed definitions, with a diff by field",
       query: ChangeQuery,
       status: 200,
       answer: pageOf(ChangeView),
     },
-    async ({ services, param, query }) => {
-      const page = await services.catalog.changes(param("server_id"), query);
+    async ({ services, principal, param, query }) => {
+      const page = await services.catalog.changes(principal, param("server_id"), query);
       return { ...page, rows: page.rows.map(viewOf) };
     },
   ),
@@ -83,13 +83,14 @@ export const catalogOperations = [
       {
         method: "POST",
         path: `/v1/servers/:server_id/changes/${verb}`,
-        needs: "platform_admin",
+        needs: "org_admin",
         summary: `${SENTENCES[verb]} every held change of a server`,
         status: 200,
         answer: Decided,
+        failures: ["read_only"],
       },
       async ({ services, principal, param }) => {
-        const decided = await services.catalog.decideAll(param("server_id"), STATES[verb], principal.id);
+        const decided = await services.catalog.decideAll(principal, param("server_id"), STATES[verb]);
         return { decided: decided.map(({ change_id }) => change_id) };
       },
     ),
@@ -97,15 +98,15 @@ export const catalogOperations = [
       {
         method: "POST",
         path: `/v1/servers/:server_id/changes/:change_id/${verb}`,
-        needs: "platform_admin",
+        needs: "org_admin",
         summary: `${SENTENCES[verb]} one held change`,
         status: 200,
         answer: ChangeView,
-        failures: ["conflict"],
+        failures: ["read_only", "conflict"],
       },
       async ({ services, principal, param }) => {
         const { catalog } = services;
-        return viewOf(await catalog.decide(param("server_id"), param("change_id"), STATES[verb], principal.id));
+        return viewOf(await catalog.decide(principal, param("server_id"), param("change_id"), STATES[verb]));
       },
     ),
   ]),

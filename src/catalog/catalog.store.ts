@@ -2,12 +2,12 @@ import { and, asc, count, desc, eq, getTableColumns, inArray, isNotNull, sql } f
 import { drizzle } from "drizzle-orm/d1";
 import { withOutages } from "../failure/unavailable.ts";
 import type { PageRequest } from "../http/page.ts";
-import { servers } from "../registry/registry.tables.ts";
+import { isVisibleTo, servers } from "../registry/registry.tables.ts";
 import type { ServerRecord } from "../registry/server-record.ts";
 import { generations, serverTools, toolChanges } from "./catalog.tables.ts";
 import type { Merge, OpenChange, Standing, ToolRow } from "./merge-discovery.ts";
 import type { CatalogTool, Generation } from "./snapshot.ts";
-import { type ChangeState, type Decision, INSTRUCTIONS, type ToolChange } from "./tool-change.ts";
+import type { ToolChange } from "./tool-change.ts";
 
 /** What a successful discovery found out besides the tools. */
 export type Sighting = Pick<ServerRecord, "era" | "server_info" | "connection_type">;
@@ -30,25 +30,20 @@ export interface ApprovedDefinition {
 export interface CatalogStore {
   /** What a discovery has to know of a server beside its record. Null: there is no such server any more. */
   stored(serverId: string): Promise<Standing | null>;
-  /** Tools by name, each with the id of the change that is held for it. */
-  list(serverId: string, page: PageRequest): Promise<{ rows: ListedRow[]; total: number }>;
-  tool(serverId: string, name: string): Promise<ListedRow | null>;
+  /**
+   * Tools by name, each with the id of the change that is held for it.
+   *
+   * @param scope An org, which sees global servers and its own; or `EVERY_ORG`.
+   */
+  list(
+    scope: string,
+    serverId: string,
+    allowedOnly: boolean,
+    page: PageRequest,
+  ): Promise<{ rows: ListedRow[]; total: number }>;
+  tool(scope: string, serverId: string, name: string): Promise<ListedRow | null>;
   /** The approved definitions of the known tools of many servers, sorted by server and name. */
   approved(serverIds: readonly string[]): Promise<ApprovedDefinition[]>;
-  /** Changes of one server, newest first. */
-  changes(
-    serverId: string,
-    state: ChangeState | null,
-    page: PageRequest,
-  ): Promise<{ rows: ToolChange[]; total: number }>;
-  change(serverId: string, changeId: string): Promise<ToolChange | null>;
-  /**
-   * Decides held changes of a server, in one batch with what is in force from now on.
-   *
-   * @param changeId One of them; null for all.
-   * @returns The changes that were decided: none where nothing was held (any more).
-   */
-  decide(serverId: string, changeId: string | null, decision: Decision): Promise<ToolChange[]>;
   /**
    * Writes what a discovery found, in one batch with the state of the server; raises the generation of the registry.
    *
@@ -122,11 +117,13 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
         },
       });
 
-  /** RB-11: a server without orgs is everybody's; one with orgs does not exist for any other. */
-  const isVisibleTo = (orgId: string) => {
-    const orgsOf = sql`SELECT org_id FROM server_orgs WHERE server_orgs.server_id = ${servers.server_id}`;
-    return sql`(NOT EXISTS (${orgsOf}) OR ${orgId} IN (${orgsOf}))`;
-  };
+  const isOfVisible = (scope: string, serverId: string) =>
+    sql`EXISTS (SELECT 1 FROM servers WHERE ${servers.server_id} = ${serverId} AND ${isVisibleTo(scope)})`;
+
+  /** What the policy allows: every known tool, or those of the list. */
+  const isAllowed = (serverId: string) => sql`${serverTools.known} AND EXISTS (SELECT 1 FROM servers
+    WHERE ${servers.server_id} = ${serverId}
+      AND (${servers.tool_mode} = 'all' OR (${servers.tool_mode} = 'list' AND ${serverTools.allowed})))`;
 
   /** PS-31: the tool only reads, or doing it twice is doing it once. */
   const isRepeatable = sql<number>`COALESCE('true' IN (
@@ -181,8 +178,12 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
       return server === undefined ? null : { rows, changes: open, ...server };
     },
 
-    async list(serverId, { page, page_size }) {
-      const ofServer = eq(serverTools.server_id, serverId);
+    async list(scope, serverId, allowedOnly, { page, page_size }) {
+      const ofServer = and(
+        eq(serverTools.server_id, serverId),
+        isOfVisible(scope, serverId),
+        allowedOnly ? isAllowed(serverId) : undefined,
+      );
       const [rows, [total]] = await db.batch([
         db
           .select({ ...columns, pending_change_id: heldChange })
@@ -196,11 +197,11 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
       return { rows, total: total?.total ?? 0 };
     },
 
-    async tool(serverId, name) {
+    async tool(scope, serverId, name) {
       const [row] = await db
         .select({ ...columns, pending_change_id: heldChange })
         .from(serverTools)
-        .where(and(eq(serverTools.server_id, serverId), eq(serverTools.tool, name)));
+        .where(and(eq(serverTools.server_id, serverId), eq(serverTools.tool, name), isOfVisible(scope, serverId)));
       return row ?? null;
     },
 
@@ -218,60 +219,6 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
           ),
         )
         .orderBy(asc(server_id), asc(tool));
-    },
-
-    async changes(serverId, state, { page, page_size }) {
-      const where = and(eq(toolChanges.server_id, serverId), state === null ? undefined : eq(toolChanges.state, state));
-      const [rows, [total]] = await db.batch([
-        db
-          .select()
-          .from(toolChanges)
-          .where(where)
-          .orderBy(desc(toolChanges.found_at), asc(toolChanges.change_id))
-          .limit(page_size)
-          .offset(page * page_size),
-        db.select({ total: count() }).from(toolChanges).where(where),
-      ]);
-      return { rows, total: total?.total ?? 0 };
-    },
-
-    async change(serverId, changeId) {
-      const [row] = await db
-        .select()
-        .from(toolChanges)
-        .where(and(eq(toolChanges.server_id, serverId), eq(toolChanges.change_id, changeId)));
-      return row ?? null;
-    },
-
-    async decide(serverId, changeId, { state, by, at }) {
-      const isHeld = and(
-        eq(toolChanges.server_id, serverId),
-        eq(toolChanges.state, "held"),
-        changeId === null ? undefined : eq(toolChanges.change_id, changeId),
-      );
-      const proposed = (column: "proposed" | "proposed_hash") =>
-        sql`(SELECT ${sql.raw(column)} FROM tool_changes WHERE ${isHeld} AND tool = ${serverTools.tool})`;
-      const decided = db.update(toolChanges).set({ state, decided_at: at, decided_by: by }).where(isHeld).returning();
-      if (state === "refused") return decided;
-      const held = sql`SELECT proposed ->> '$' FROM tool_changes WHERE ${isHeld} AND tool = ${INSTRUCTIONS}`;
-      const [, , rows] = await db.batch([
-        db
-          .update(servers)
-          .set({ approved_instructions: sql`(${held})` })
-          .where(and(eq(servers.server_id, serverId), sql`EXISTS (${held})`)),
-        db
-          .update(serverTools)
-          .set({ approved_definition: proposed("proposed"), approved_hash: proposed("proposed_hash") })
-          .where(
-            and(
-              eq(serverTools.server_id, serverId),
-              inArray(serverTools.tool, db.select({ tool: toolChanges.tool }).from(toolChanges).where(isHeld)),
-            ),
-          ),
-        decided,
-        raiseGeneration(),
-      ]);
-      return rows;
     },
 
     async apply(start, merge, seen) {

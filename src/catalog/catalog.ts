@@ -2,22 +2,26 @@
 import { GatewayError } from "../failure/gateway-error.ts";
 import { type Page, parsePage } from "../http/page.ts";
 import type { PageQuery } from "../http/page.wire.ts";
+import { isOrgAdmin } from "../identity/principal.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { ColoCache } from "../platform/colo-cache.ts";
 import { log } from "../platform/log.ts";
 import type { TrustedMap } from "../platform/trusted.ts";
+import { type Actor, EVERY_ORG, scopeOf } from "../registry/reach.ts";
 import type { ServerRecord } from "../registry/server-record.ts";
 import { NANO } from "../registry/tool-policy.ts";
 import type { ApprovedDefinition, CatalogStore, ListedRow } from "./catalog.store.ts";
 import type { ToolView } from "./catalog.wire.ts";
+import type { ChangeStore } from "./changes.store.ts";
 import { type ApprovedTool, approvedTool, factsOf } from "./definition.ts";
 import { exposedName } from "./exposed-name.ts";
 import { compileSnapshot, type Generation, type Snapshot, type Tool } from "./snapshot.ts";
 import type { ChangeState, Decision, ToolChange } from "./tool-change.ts";
 
 export interface CatalogDeps {
-  readonly store: CatalogStore;
-  readonly serverOf: (serverId: string) => Promise<ServerRecord | null>;
+  readonly store: CatalogStore & ChangeStore;
+  /** The record of a server that somebody sees, or may change. @throws GatewayError `not_found`, `forbidden`, `read_only` */
+  readonly serverFor: (actor: Actor, serverId: string, to: "see" | "edit") => Promise<ServerRecord>;
   /** What follows a committed write: this isolate forgets its snapshots. */
   readonly onWritten: () => void;
   readonly clock: Clock;
@@ -38,7 +42,7 @@ export type WaitUntil = (work: Promise<unknown>) => void;
 
 export type Catalog = ReturnType<typeof createCatalog>;
 
-export function createCatalog({ store, serverOf, onWritten, clock, memory, cache, ttlMs }: CatalogDeps) {
+export function createCatalog({ store, serverFor, onWritten, clock, memory, cache, ttlMs }: CatalogDeps) {
   async function confirm(orgId: string, former: Snapshot | undefined, waitUntil: WaitUntil): Promise<Snapshot> {
     const now = await store.generationOf(orgId);
     if (former !== undefined && isSame(former.generation, now)) return former;
@@ -56,10 +60,14 @@ export function createCatalog({ store, serverOf, onWritten, clock, memory, cache
     return memory.get(orgId, ttlMs, (former) => confirm(orgId, former, waitUntil), waitUntil);
   }
 
-  async function requireServer(serverId: string): Promise<ServerRecord> {
-    const record = await serverOf(serverId);
-    if (record === null) throw new GatewayError("not_found", "There is no such server.");
-    return record;
+  /** Held changes of a server, or one of them. */
+  async function decideHeld(scope: string, serverId: string, changeId: string | null, decision: Decision) {
+    const decided = await store.decide(scope, serverId, changeId, decision);
+    if (decided.length > 0) onWritten();
+    for (const { change_id } of decided) {
+      log("info", "definition_decided", { server_id: serverId, change_id, state: decision.state, by: decision.by });
+    }
+    return decided;
   }
 
   return {
@@ -92,12 +100,12 @@ export function createCatalog({ store, serverOf, onWritten, clock, memory, cache
       return { texts, isOfSnapshot: isSame(generation, read.generation) };
     },
 
-    /** The known and named tools of a server, sorted by name. @throws GatewayError `not_found` */
-    async tools(orgId: string, serverId: string, query: PageQuery, waitUntil: WaitUntil): Promise<Page<ToolView>> {
-      const record = await requireServer(serverId);
+    /** The known and named tools of a server, sorted by name; members see those they may call. */
+    async tools(actor: Actor, serverId: string, query: PageQuery, waitUntil: WaitUntil): Promise<Page<ToolView>> {
+      const record = await serverFor(actor, serverId, "see");
       const page = parsePage(query);
-      const { rows, total } = await store.list(serverId, page);
-      const snapshot = await snapshotOf(orgId, waitUntil);
+      const { rows, total } = await store.list(scopeOf(actor), serverId, !isOrgAdmin(actor), page);
+      const snapshot = await snapshotOf(actor.org, waitUntil);
       const offered = snapshot.serversById.get(serverId)?.tools;
       return {
         rows: rows.map((row) => viewOf(record, row, offered?.get(row.tool)?.exposed_name)),
@@ -109,12 +117,16 @@ export function createCatalog({ store, serverOf, onWritten, clock, memory, cache
     },
 
     /** One of them, by the server's own name. @throws GatewayError `not_found` */
-    async tool(orgId: string, serverId: string, name: string, waitUntil: WaitUntil): Promise<ToolView> {
-      const record = await requireServer(serverId);
-      const row = await store.tool(serverId, name);
+    async tool(actor: Actor, serverId: string, name: string, waitUntil: WaitUntil): Promise<ToolView> {
+      const record = await serverFor(actor, serverId, "see");
+      const row = await store.tool(scopeOf(actor), serverId, name);
       if (row === null) throw new GatewayError("not_found", "There is no such tool.");
-      const snapshot = await snapshotOf(orgId, waitUntil);
-      return viewOf(record, row, snapshot.serversById.get(serverId)?.tools.get(name)?.exposed_name);
+      const snapshot = await snapshotOf(actor.org, waitUntil);
+      const view = viewOf(record, row, snapshot.serversById.get(serverId)?.tools.get(name)?.exposed_name);
+      if (!isOrgAdmin(actor) && !(view.known && view.allowed)) {
+        throw new GatewayError("not_found", "There is no such tool.");
+      }
+      return view;
     },
 
     /** The known tools of many servers, allowed or not, each list sorted by name (BF-40). */
@@ -126,10 +138,10 @@ export function createCatalog({ store, serverOf, onWritten, clock, memory, cache
     },
 
     /** Changes of a server's definitions, newest first. @throws GatewayError `not_found` */
-    async changes(serverId: string, query: ChangeQuery): Promise<Page<ToolChange>> {
-      await requireServer(serverId);
+    async changes(actor: Actor, serverId: string, query: ChangeQuery): Promise<Page<ToolChange>> {
+      await serverFor(actor, serverId, "see");
       const page = parsePage(query);
-      const { rows, total } = await store.changes(serverId, query.state ?? null, page);
+      const { rows, total } = await store.changes(scopeOf(actor), serverId, query.state ?? null, page);
       const filters = query.state === undefined ? {} : { state: query.state };
       return { rows, total_rows: total, ...page, filters, sort: { by: "found_at", direction: "desc" } };
     },
@@ -137,30 +149,27 @@ export function createCatalog({ store, serverOf, onWritten, clock, memory, cache
     /**
      * Puts a held change in force, or keeps what is.
      *
-     * @param by The principal's id.
-     * @throws GatewayError `not_found`; `conflict` for a change that is not held any more (PS-22)
+     * @throws GatewayError `not_found`, `forbidden`; `conflict` for a change that is not held any more (PS-22)
      */
-    async decide(serverId: string, changeId: string, state: Decision["state"], by: string): Promise<ToolChange> {
-      const [decided] = await store.decide(serverId, changeId, { state, by, at: clock() });
-      if (decided === undefined) {
-        const change = await store.change(serverId, changeId);
-        if (change === null) throw new GatewayError("not_found", "There is no such change.");
-        throw new GatewayError("conflict", `This change is ${change.state} already.`);
-      }
-      onWritten();
-      log("info", "definition_decided", { server_id: serverId, change_id: changeId, state, by });
-      return decided;
+    async decide(actor: Actor, serverId: string, changeId: string, state: Decision["state"]): Promise<ToolChange> {
+      await serverFor(actor, serverId, "edit");
+      const scope = scopeOf(actor);
+      const [decided] = await decideHeld(scope, serverId, changeId, { state, by: actor.id, at: clock() });
+      if (decided !== undefined) return decided;
+      const change = await store.change(scope, serverId, changeId);
+      if (change === null) throw new GatewayError("not_found", "There is no such change.");
+      throw new GatewayError("conflict", `This change is ${change.state} already.`);
     },
 
-    /** The same for every held change of a server; none is no error. @throws GatewayError `not_found` */
-    async decideAll(serverId: string, state: Decision["state"], by: string): Promise<ToolChange[]> {
-      await requireServer(serverId);
-      const decided = await store.decide(serverId, null, { state, by, at: clock() });
-      onWritten();
-      for (const { change_id } of decided) {
-        log("info", "definition_decided", { server_id: serverId, change_id, state, by });
-      }
-      return decided;
+    /** The same for every held change of a server; none is no error. @throws GatewayError `not_found`, `forbidden` */
+    async decideAll(actor: Actor, serverId: string, state: Decision["state"]): Promise<ToolChange[]> {
+      await serverFor(actor, serverId, "edit");
+      return decideHeld(scopeOf(actor), serverId, null, { state, by: actor.id, at: clock() });
+    },
+
+    /** Approves every held change of a server that somebody has just declared trusted (PS-22). */
+    async approveHeld(serverId: string, by: string): Promise<void> {
+      await decideHeld(EVERY_ORG, serverId, null, { state: "approved", by, at: clock() });
     },
   };
 }

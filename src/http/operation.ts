@@ -53,6 +53,8 @@ export interface OperationInput<S extends OperationSpec> {
   readonly query: Output<S["query"]>;
   /** A parameter of the path, decoded. */
   readonly param: (name: string) => string;
+  /** The org that `X-Org-Id` names; null without it. */
+  readonly namedOrg: string | null;
   /** The gateway's own origin, as the client has reached it. */
   readonly self: string;
   readonly waitUntil: (work: Promise<unknown>) => void;
@@ -80,6 +82,7 @@ export function operation<const S extends OperationSpec>(
         body: spec.body === undefined ? undefined : validate(spec.body, await readJson(c.req.raw), surface),
         query: spec.query === undefined ? undefined : validate(spec.query, c.req.query(), surface),
         param: (name: string) => c.req.param(name) ?? "",
+        namedOrg: c.req.header("X-Org-Id") ?? null,
         self: new URL(c.req.url).origin,
         waitUntil: (work: Promise<unknown>) => c.executionCtx.waitUntil(work),
       };

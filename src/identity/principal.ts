@@ -49,7 +49,7 @@ export interface Standing {
 export const ADMIN_ID = "admin-key";
 
 /** Whether it may do what an org admin of its org may (PS-4). */
-export function isOrgAdmin({ role, isPlatformAdmin }: Principal): boolean {
+export function isOrgAdmin({ role, isPlatformAdmin }: Pick<Principal, "role" | "isPlatformAdmin">): boolean {
   return isPlatformAdmin || role === "org_admin";
 }
 

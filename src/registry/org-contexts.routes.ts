@@ -28,7 +28,7 @@ export const orgContextOperations = [
     {
       method: "GET",
       path: "/v1/servers/:server_id/contexts/:org_id",
-      needs: "platform_admin",
+      needs: "member",
       summary: "Read what an org tells its agents about a server",
       status: 200,
       answer: ContextView,
@@ -39,7 +39,7 @@ export const orgContextOperations = [
     {
       method: "PUT",
       path: "/v1/servers/:server_id/contexts/:org_id",
-      needs: "platform_admin",
+      needs: "org_admin",
       summary: "Set what an org tells its agents about a server; an empty text clears it",
       body: ContextInput,
       status: 200,
@@ -55,7 +55,7 @@ export const orgContextOperations = [
     {
       method: "DELETE",
       path: "/v1/servers/:server_id/contexts/:org_id",
-      needs: "platform_admin",
+      needs: "org_admin",
       summary: "Clear what an org tells its agents about a server",
       status: 200,
       answer: Deleted,

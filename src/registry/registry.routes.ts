@@ -3,6 +3,7 @@ import { operation } from "../http/operation.ts";
 import { pageOf } from "../http/page.ts";
 import { PageQuery } from "../http/page.wire.ts";
 import { isoTime } from "../platform/clock.ts";
+import { type Actor, mayEdit } from "./reach.ts";
 import type { OpenServer } from "./registry.ts";
 import {
   AllowedTools,
@@ -22,46 +23,48 @@ export const registryOperations = [
     {
       method: "GET",
       path: "/v1/servers",
-      needs: "platform_admin",
+      needs: "member",
       summary: "List servers",
       query: ServerQuery,
       status: 200,
       answer: pageOf(ServerView),
     },
-    async ({ services, query }) => {
-      const page = await services.registry.list(query);
-      return { ...page, rows: page.rows.map(viewOf) };
+    async ({ services, principal, query, namedOrg }) => {
+      const page = await services.registry.list(principal, query, namedOrg);
+      return { ...page, rows: page.rows.map((server) => viewOf(principal, server)) };
     },
   ),
   operation(
     {
       method: "POST",
       path: "/v1/servers",
-      needs: "platform_admin",
+      needs: "org_admin",
       summary: "Register a server, connect to it and discover its tools",
       body: ServerInput,
       status: 201,
       answer: ServerView,
       failures: ["conflict"],
     },
-    async ({ services, principal, body, self }) => viewOf(await services.registry.register(principal.id, body, self)),
+    async ({ services, principal, body, self }) =>
+      viewOf(principal, await services.registry.register(principal, body, self)),
   ),
   operation(
     {
       method: "GET",
       path: "/v1/servers/:server_id",
-      needs: "platform_admin",
+      needs: "member",
       summary: "Read a server",
       status: 200,
       answer: ServerView,
     },
-    async ({ services, param }) => viewOf(await services.registry.get(param("server_id"))),
+    async ({ services, principal, param }) =>
+      viewOf(principal, await services.registry.get(principal, param("server_id"))),
   ),
   operation(
     {
       method: "PATCH",
       path: "/v1/servers/:server_id",
-      needs: "platform_admin",
+      needs: "org_admin",
       summary: "Change the given fields of a server",
       body: ServerPatch,
       status: 200,
@@ -69,32 +72,33 @@ export const registryOperations = [
       failures: ["read_only", "conflict"],
     },
     async ({ services, principal, param, body, self }) =>
-      viewOf(await services.registry.update(param("server_id"), principal.id, body, self)),
+      viewOf(principal, await services.registry.update(principal, param("server_id"), body, self)),
   ),
   operation(
     {
       method: "POST",
       path: "/v1/servers/:server_id/reconnect",
-      needs: "platform_admin",
+      needs: "org_admin",
       summary: "Connect to a server anew",
       status: 200,
       answer: ServerView,
       failures: ["read_only", "invalid_request", "upstream_failed", "upstream_timeout"],
     },
-    async ({ services, param }) => viewOf(await services.registry.reconnect(param("server_id"))),
+    async ({ services, principal, param }) =>
+      viewOf(principal, await services.registry.reconnect(principal, param("server_id"))),
   ),
   operation(
     {
       method: "DELETE",
       path: "/v1/servers/:server_id",
-      needs: "platform_admin",
+      needs: "org_admin",
       summary: "Delete a server, its tools, its changes and its key assignments",
       status: 200,
       answer: z.strictObject({ deleted: z.literal(true) }),
       failures: ["read_only"],
     },
-    async ({ services, param }) => {
-      await services.registry.remove(param("server_id"));
+    async ({ services, principal, param }) => {
+      await services.registry.remove(principal, param("server_id"));
       return { deleted: true as const };
     },
   ),
@@ -110,19 +114,19 @@ export const registryOperations = [
       failures: ["read_only"],
     },
     async ({ services, principal, param, body }) =>
-      viewOf(await services.registry.setOrgs(param("server_id"), principal.id, body.org_ids)),
+      viewOf(principal, await services.registry.setOrgs(principal, param("server_id"), body.org_ids)),
   ),
   operation(
     {
       method: "GET",
       path: "/v1/servers/:server_id/allowed-tools",
-      needs: "platform_admin",
+      needs: "org_admin",
       summary: "Read the tool policy of a server",
       status: 200,
       answer: AllowedTools,
     },
-    async ({ services, param }) => {
-      const { allowed_tools } = await services.registry.get(param("server_id"));
+    async ({ services, principal, param }) => {
+      const { allowed_tools } = await services.registry.get(principal, param("server_id"));
       return { allowed_tools };
     },
   ),
@@ -130,7 +134,7 @@ export const registryOperations = [
     {
       method: "PUT",
       path: "/v1/servers/:server_id/allowed-tools",
-      needs: "platform_admin",
+      needs: "org_admin",
       summary: "Replace the tool policy of a server",
       body: AllowedTools,
       status: 200,
@@ -138,13 +142,13 @@ export const registryOperations = [
       failures: ["read_only"],
     },
     async ({ services, principal, param, body }) =>
-      viewOf(await services.registry.setAllowedTools(param("server_id"), principal.id, body.allowed_tools)),
+      viewOf(principal, await services.registry.setAllowedTools(principal, param("server_id"), body.allowed_tools)),
   ),
   operation(
     {
       method: "POST",
       path: "/v1/servers/:server_id/allowed-tools/copy",
-      needs: "platform_admin",
+      needs: "org_admin",
       summary: "Copy the tool policy of another server",
       body: CopySource,
       status: 200,
@@ -152,7 +156,7 @@ export const registryOperations = [
       failures: ["read_only"],
     },
     async ({ services, principal, param, body }) =>
-      viewOf(await services.registry.copyAllowedTools(param("server_id"), principal.id, body.source_server_id)),
+      viewOf(principal, await services.registry.copyAllowedTools(principal, param("server_id"), body.source_server_id)),
   ),
   operation(
     {
@@ -172,7 +176,8 @@ export const registryOperations = [
   ),
 ];
 
-function viewOf(server: OpenServer): ServerView {
+/** What an actor is shown of a server: members see what it takes to use it, and editors all but its `config` (PS-51). */
+function viewOf(actor: Actor, server: OpenServer): ServerView {
   const {
     config_sealed: _c,
     client_secret_sealed: _s,
@@ -184,22 +189,43 @@ function viewOf(server: OpenServer): ServerView {
     approved_instructions,
     ...shown
   } = server.record;
-  const { last_failure, timeout_ms, server_url, stdio_config } = shown;
-  return {
-    ...shown,
-    server_url: server_url === "" ? null : server_url,
+  const { last_failure, timeout_ms, server_url, stdio_config, created_by, modified_by, ...common } = shown;
+  const { authorization_endpoint, token_endpoint, registration_endpoint, revocation_endpoint, ...rest } = common;
+  const { extra_auth_params, ...open } = rest;
+  const isEditor = mayEdit(actor, server.org_ids);
+  const failure = last_failure === null ? null : { ...last_failure, at: isoTime(last_failure.at) };
+  const editorsOnly = {
     stdio_config:
       stdio_config === null ? null : { ...stdio_config, args: [...stdio_config.args], envs: [...stdio_config.envs] },
+    authorization_endpoint,
+    token_endpoint,
+    registration_endpoint,
+    revocation_endpoint,
+    extra_auth_params,
+    created_by,
+    modified_by,
+  };
+  return {
+    ...open,
+    ...(isEditor ? editorsOnly : {}),
+    ...(actor.isPlatformAdmin ? { config: server.config } : {}),
+    server_url: server_url === "" ? null : isEditor ? server_url : withoutQuery(server_url),
     timeout_ms: timeout_ms ?? DEFAULT_TIMEOUT_MS,
     instructions: instructions === null ? null : approved_instructions,
-    config: server.config,
-    scopes: [...shown.scopes],
+    scopes: [...open.scopes],
     org_ids: [...server.org_ids],
     allowed_tools: server.allowed_tools,
     tools_to_auto_execute: [...server.tools_to_auto_execute],
     tool_pricing: server.tool_pricing,
-    last_failure: last_failure === null ? null : { ...last_failure, at: isoTime(last_failure.at) },
-    created: isoTime(shown.created),
-    modified: isoTime(shown.modified),
+    last_failure: failure === null || isEditor ? failure : { stage: failure.stage, at: failure.at },
+    created: isoTime(open.created),
+    modified: isoTime(open.modified),
   };
+}
+
+/** A token that stands in a URL is for those who may change it (CN-2). */
+function withoutQuery(url: string): string {
+  const shown = new URL(url);
+  shown.search = "";
+  return shown.href;
 }

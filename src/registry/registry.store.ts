@@ -8,7 +8,7 @@ import { GatewayError } from "../failure/gateway-error.ts";
 import { withOutages } from "../failure/unavailable.ts";
 import type { PageRequest } from "../http/page.ts";
 import type { AllowlistEvent } from "./allowlist.ts";
-import { allowlistEvents, serverOrgs, servers } from "./registry.tables.ts";
+import { allowlistEvents, isVisibleTo, serverOrgs, servers } from "./registry.tables.ts";
 import { addOrgs, explainKeys, keyStatements, orgStatements, policyStatements } from "./server-parts.store.ts";
 import { DEFAULT_TIMEOUT_MS, type ServerRecord, type ServerSighting } from "./server-record.ts";
 import type { PolicyChange, ToolFlags } from "./tool-policy.ts";
@@ -41,7 +41,13 @@ export interface ServerDetails {
 export interface RegistryStore {
   /** @throws GatewayError `conflict` with the field, when the id or the name (ignoring case) is taken. */
   insert(record: ServerRecord, orgIds: readonly string[], policy: PolicyChange, event: AllowlistEvent): Promise<void>;
-  list(filters: ServerFilters, sort: ServerSort, page: PageRequest): Promise<{ rows: ServerRecord[]; total: number }>;
+  /** @param scope An org, which sees global servers and its own; or `EVERY_ORG`. */
+  list(
+    scope: string,
+    filters: ServerFilters,
+    sort: ServerSort,
+    page: PageRequest,
+  ): Promise<{ rows: ServerRecord[]; total: number }>;
   /**
    * Servers in the order of their creation.
    *
@@ -49,10 +55,11 @@ export interface RegistryStore {
    * @param slice `limit` null: to the end.
    */
   find(
+    scope: string,
     search: string | null,
     slice: { readonly limit: number | null; readonly offset: number },
   ): Promise<{ rows: ServerRecord[]; total: number }>;
-  get(serverId: string): Promise<ServerRecord | null>;
+  get(scope: string, serverId: string): Promise<ServerRecord | null>;
   /**
    * Sets the given columns, and the policy as far as it is given.
    *
@@ -112,8 +119,9 @@ export function d1RegistryStore(d1: D1Database): RegistryStore {
       }
     },
 
-    async list(filters, sort, { page, page_size }) {
+    async list(scope, filters, sort, { page, page_size }) {
       const where = and(
+        isVisibleTo(scope),
         filters.id === undefined ? undefined : eq(servers.server_id, filters.id),
         filters.name === undefined ? undefined : contains(servers.name, filters.name),
         filters.transport === undefined ? undefined : contains(servers.connection_type, filters.transport),
@@ -133,7 +141,8 @@ export function d1RegistryStore(d1: D1Database): RegistryStore {
       return { rows: rows.map(recordOf), total: total?.total ?? 0 };
     },
 
-    async find(search, { limit, offset }) {
+    async find(scope, search, { limit, offset }) {
+      const isVisible = isVisibleTo(scope);
       const order = [asc(servers.created), asc(servers.server_id)];
       const end = limit ?? Number.MAX_SAFE_INTEGER;
       if (search === null) {
@@ -141,10 +150,11 @@ export function d1RegistryStore(d1: D1Database): RegistryStore {
           db
             .select()
             .from(servers)
+            .where(isVisible)
             .orderBy(...order)
             .limit(end)
             .offset(offset),
-          db.select({ total: count() }).from(servers),
+          db.select({ total: count() }).from(servers).where(isVisible),
         ]);
         return { rows: rows.map(recordOf), total: total?.total ?? 0 };
       }
@@ -152,6 +162,7 @@ export function d1RegistryStore(d1: D1Database): RegistryStore {
       const names = await db
         .select({ server_id: servers.server_id, display_name: servers.display_name })
         .from(servers)
+        .where(isVisible)
         .orderBy(...order);
       const part = search.toLowerCase();
       const found = names.filter(({ display_name }) => display_name.toLowerCase().includes(part));
@@ -159,13 +170,16 @@ export function d1RegistryStore(d1: D1Database): RegistryStore {
       const rows = await db
         .select()
         .from(servers)
-        .where(sql`${servers.server_id} IN (SELECT value FROM json_each(${ids}))`)
+        .where(and(isVisible, sql`${servers.server_id} IN (SELECT value FROM json_each(${ids}))`))
         .orderBy(...order);
       return { rows: rows.map(recordOf), total: found.length };
     },
 
-    async get(serverId) {
-      const [row] = await db.select().from(servers).where(eq(servers.server_id, serverId));
+    async get(scope, serverId) {
+      const [row] = await db
+        .select()
+        .from(servers)
+        .where(and(eq(servers.server_id, serverId), isVisibleTo(scope)));
       return row === undefined ? null : recordOf(row);
     },
 

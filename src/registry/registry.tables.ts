@@ -1,3 +1,4 @@
+import { type SQL, sql } from "drizzle-orm";
 import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
 
 export const servers = sqliteTable(
@@ -125,3 +126,14 @@ export const allowlistEvents = sqliteTable(
   // The list of events, newest first.
   (table) => [index("allowlist_events_by_time").on(table.created_at, table.event_id)],
 );
+
+/**
+ * Whether a row of `servers` exists for an org (RB-11): a server without orgs is everybody's, one with orgs does not
+ * exist for any other.
+ *
+ * @param scope An org; or `*` for whoever sees the servers of all of them.
+ */
+export function isVisibleTo(scope: string): SQL {
+  const orgsOf = sql`SELECT org_id FROM server_orgs WHERE server_orgs.server_id = ${servers.server_id}`;
+  return sql`(${scope} = '*' OR NOT EXISTS (${orgsOf}) OR ${scope} IN (${orgsOf}))`;
+}

@@ -1,5 +1,6 @@
 /** The use cases of the server registry: the one write path of a server, whichever API it came through. */
 import type { ServerKey } from "../access/virtual-key.ts";
+import type { DiscoveryReport } from "../catalog/catalog.wire.ts";
 import { GatewayError } from "../failure/gateway-error.ts";
 import { type Page, parsePage } from "../http/page.ts";
 import type { PageQuery } from "../http/page.wire.ts";
@@ -9,6 +10,7 @@ import type { NewId } from "../platform/ids.ts";
 import { causesOf, log } from "../platform/log.ts";
 import { type AllowlistEvent, allowlistEvent, allowlistOf } from "./allowlist.ts";
 import { type InProcessServer, inProcessRecord, requireWritable } from "./inprocess.ts";
+import { type Actor, EVERY_ORG, orgsToGive, requireEditable, scopeOf } from "./reach.ts";
 import type { RegistryStore } from "./registry.store.ts";
 import type { ServerInput, ServerPatch, ServerQuery } from "./registry.wire.ts";
 import { type DraftContext, draftChange, draftServer, originOf } from "./server-draft.ts";
@@ -28,7 +30,7 @@ export interface RegistryDeps {
   /** What follows a committed write: this isolate forgets its snapshots. */
   readonly onWritten: () => void;
   /** Connects to a server and stores what it offers. @throws GatewayError when that fails; the record says why. */
-  readonly discover: (serverId: string) => Promise<unknown>;
+  readonly discover: (serverId: string) => Promise<DiscoveryReport>;
   /** Connects to a server as a record describes it and stores nothing. @returns Why that failed, or null. */
   readonly tryConnect: (record: ServerRecord) => Promise<string | null>;
   /** Nothing looks at a deleted server any more. */
@@ -39,7 +41,7 @@ export interface RegistryDeps {
   readonly newId: NewId;
 }
 
-/** A server as an editor sees it: with its policy, its orgs and its open `config`. */
+/** A server with its policy and its orgs; its `config` is open for admins of the platform, and else `{}` (PS-51). */
 export interface OpenServer {
   readonly record: ServerRecord;
   readonly config: ServerConfig;
@@ -92,13 +94,13 @@ export function createRegistry(deps: RegistryDeps) {
     return parseConfig(JSON.parse(await sealer.open(record.config_sealed, configOwner(record.server_id))));
   }
 
-  async function openServers(records: readonly ServerRecord[]): Promise<OpenServer[]> {
+  async function openServers(records: readonly ServerRecord[], isOpen = true): Promise<OpenServer[]> {
     const details = await store.details(records.map(({ server_id }) => server_id));
     const open = async (record: ServerRecord): Promise<OpenServer> => {
       const { flags, org_ids } = details.get(record.server_id) ?? { flags: [], org_ids: [] };
       return {
         record,
-        config: await openConfig(record),
+        config: isOpen ? await openConfig(record) : {},
         org_ids,
         allowed_tools: allowedToolsOf(record.tool_mode, flags),
         tools_to_auto_execute: autoToolsOf(record.auto_all, flags),
@@ -116,14 +118,22 @@ export function createRegistry(deps: RegistryDeps) {
     return server;
   }
 
-  async function requireServer(serverId: string): Promise<ServerRecord> {
-    const record = await store.get(serverId);
+  /** What an actor is shown of a server. */
+  async function shownServer(actor: Actor, serverId: string): Promise<OpenServer> {
+    const [server] = await openServers([await requireServer(actor, serverId)], actor.isPlatformAdmin);
+    if (server === undefined) throw new GatewayError("internal", "A server could not be read.");
+    return server;
+  }
+
+  /** @throws GatewayError `not_found` for a server that the actor does not see */
+  async function requireServer(actor: Actor, serverId: string): Promise<ServerRecord> {
+    const record = await store.get(scopeOf(actor), serverId);
     if (record === null) throw new GatewayError("not_found", "There is no such server.");
     return record;
   }
 
-  async function opens(serverId: string): Promise<boolean> {
-    return openConfig(await requireServer(serverId)).then(
+  async function opens(actor: Actor, serverId: string): Promise<boolean> {
+    return openConfig(await requireServer(actor, serverId)).then(
       () => true,
       () => false,
     );
@@ -138,9 +148,12 @@ export function createRegistry(deps: RegistryDeps) {
     }
   }
 
-  async function revise(serverId: string, by: string, revision: Revision, self: string): Promise<Revised> {
+  async function revise(actor: Actor, serverId: string, revision: Revision, self: string): Promise<Revised> {
     const { patchOf, isConfigGiven, keys, isTried } = revision;
     const writeOf = async (before: OpenServer, patch: ServerPatch) => {
+      if (patch.org_ids !== undefined && !actor.isPlatformAdmin) {
+        throw new GatewayError("forbidden", "Only an admin of the platform changes this.", { field: "org_ids" });
+      }
       const orgIds = patch.org_ids === undefined ? undefined : await requireOrgs(patch.org_ids);
       const drafted = draftChange(before, patch, context(self));
       const { change, config, client_secret, policy, isRuntime, isReset, isOtherCredential } = drafted;
@@ -168,100 +181,119 @@ export function createRegistry(deps: RegistryDeps) {
       const { config: _, ...others } = patch;
       return (await writeOf(before, others)).made;
     };
-    const server = await write(serverId, by, draft, isConfigGiven && !(await opens(serverId)));
+    const server = await write(actor, serverId, draft, isConfigGiven && !(await opens(actor, serverId)));
     return { server, credentialError };
   }
 
+  async function requireEdit(actor: Actor, serverId: string): Promise<ServerRecord> {
+    const record = await requireServer(actor, serverId);
+    requireWritable(record);
+    requireEditable(actor, (await store.details([serverId])).get(serverId)?.org_ids ?? []);
+    return record;
+  }
+
   return {
-    /** RG-3 to RG-5. */
-    async list(query: ServerQuery): Promise<Page<OpenServer>> {
+    /**
+     * The servers that an actor sees (RG-3 to RG-5).
+     *
+     * @param named The org that the request names: what an admin of the platform sees is narrowed to it.
+     */
+    async list(actor: Actor, query: ServerQuery, named: string | null): Promise<Page<OpenServer>> {
       const [filters, sort, page] = [filtersOf(query), sortOf(query), parsePage(query)];
-      const { rows, total } = await store.list(filters, sort, page);
-      return { rows: await openServers(rows), total_rows: total, ...page, filters: { ...filters }, sort };
+      const { rows, total } = await store.list(named === null ? scopeOf(actor) : actor.org, filters, sort, page);
+      return {
+        rows: await openServers(rows, actor.isPlatformAdmin),
+        total_rows: total,
+        ...page,
+        filters: { ...filters },
+        sort,
+      };
     },
 
     /** In order of creation; `search` is a part of the display name, ignoring case (BF-41). */
-    async find(search: string | null, slice: { readonly limit: number | null; readonly offset: number }) {
-      const { rows, total } = await store.find(search, slice);
+    async find(actor: Actor, search: string | null, slice: { readonly limit: number | null; readonly offset: number }) {
+      const { rows, total } = await store.find(scopeOf(actor), search, slice);
       return { servers: await openServers(rows), total };
     },
 
-    async get(serverId: string): Promise<OpenServer> {
-      return openServer(await requireServer(serverId));
-    },
+    get: shownServer,
+
+    /** The record of a server that the actor sees. @throws GatewayError `not_found` */
+    visible: requireServer,
+
+    /** The record of a server that the actor may change. @throws GatewayError `not_found`, `forbidden`, `read_only` */
+    editable: requireEdit,
 
     /**
      * Stores a server, then connects to it. A connection that fails shows in `state` and `last_failure` (BF-22).
      *
-     * @param by The principal's id.
      * @param isTried Whether the server is connected to before it is stored.
      * @throws GatewayError `invalid_request` with the field, `conflict`, `encryption_key_missing`, and `connect_failed`
      *   for one that is tried in vain; nothing is stored.
      */
-    async register(by: string, input: ServerInput, self: string, isTried = false): Promise<OpenServer> {
+    async register(actor: Actor, input: ServerInput, self: string, isTried = false): Promise<OpenServer> {
       const server_id = input.server_id === undefined ? newId("srv") : parseServerId(input.server_id);
       const now = clock();
       const { draft, config, client_secret, policy } = draftServer(input, context(self));
-      const orgIds = await requireOrgs(input.org_ids ?? []);
+      const orgIds = await requireOrgs(orgsToGive(actor, input.org_ids));
       const record: ServerRecord = {
         ...draft,
         server_id,
         config_sealed: await sealConfig(server_id, config),
         client_secret_sealed: client_secret === null ? null : await sealer.seal(client_secret, secretOwner(server_id)),
         created: now,
-        created_by: by,
+        created_by: actor.id,
         modified: now,
-        modified_by: by,
+        modified_by: actor.id,
       };
       const failure = isTried && canConnect(record) ? await deps.tryConnect(record) : null;
       if (failure !== null) throw new GatewayError("connect_failed", failure);
       await store.insert(record, orgIds, policy, allowlistEvent("create", record, { now, newId }));
       deps.onWritten();
       if (canConnect(record)) await connect(server_id);
-      return openServer(await requireServer(server_id));
+      return shownServer(actor, server_id);
     },
 
     /** Puts the record of a server that code brings in the registry, unless it is there. @throws GatewayError `conflict` */
     async provide(server: InProcessServer): Promise<void> {
-      if ((await store.get(server.name)) !== null) return;
+      if ((await store.get(EVERY_ORG, server.name)) !== null) return;
       const record = inProcessRecord(server, clock());
       await store.insert(record, [], {}, allowlistEvent("create", record, { now: clock(), newId }));
       deps.onWritten();
     },
 
     /** Changes only what is given (RG-19, RG-20). Where the endpoint changed, the server is connected to anew. */
-    async update(serverId: string, by: string, patch: ServerPatch, self: string): Promise<OpenServer> {
+    async update(actor: Actor, serverId: string, patch: ServerPatch, self: string): Promise<OpenServer> {
       const revision = { patchOf: () => patch, isConfigGiven: patch.config !== undefined, isTried: false };
-      return (await revise(serverId, by, revision, self)).server;
+      return (await revise(actor, serverId, revision, self)).server;
     },
 
     /** The same for a change that depends on the server as it is, and may bring key assignments with it. */
     revise,
 
     /** Replaces the orgs that may see a server (RB-31). */
-    async setOrgs(serverId: string, by: string, org_ids: readonly string[]): Promise<OpenServer> {
+    async setOrgs(actor: Actor, serverId: string, org_ids: readonly string[]): Promise<OpenServer> {
       const orgIds = await requireOrgs(org_ids);
-      return write(serverId, by, async () => ({ change: {}, orgIds }));
+      return write(actor, serverId, async () => ({ change: {}, orgIds }));
     },
 
     /** Replaces the tool policy (RB-32). */
-    async setAllowedTools(serverId: string, by: string, allowed: AllowedTools): Promise<OpenServer> {
-      return write(serverId, by, async () => policyWrite(allowed));
+    async setAllowedTools(actor: Actor, serverId: string, allowed: AllowedTools): Promise<OpenServer> {
+      return write(actor, serverId, async () => policyWrite(allowed));
     },
 
-    /** Copies the policy of another server, whole (RB-33). */
-    async copyAllowedTools(serverId: string, by: string, sourceId: string): Promise<OpenServer> {
-      const target = await requireServer(serverId);
-      requireWritable(target);
-      const source = await openServer(await requireServer(sourceId));
-      if (sourceId === serverId) return openServer(target);
+    /** Copies the policy of another server that the actor sees, whole (RB-33). */
+    async copyAllowedTools(actor: Actor, serverId: string, sourceId: string): Promise<OpenServer> {
+      await requireEdit(actor, serverId);
+      const source = await shownServer(actor, sourceId);
+      if (sourceId === serverId) return source;
       const allowed = source.record.tool_mode === "all" ? (["*"] as const) : source.allowed_tools;
-      return write(serverId, by, async () => policyWrite(allowed));
+      return write(actor, serverId, async () => policyWrite(allowed));
     },
 
     /** Changes the policy of one tool. @throws GatewayError `not_found` for a tool that is neither known nor named */
-    async setTool(serverId: string, by: string, tool: string, change: ToolPatch): Promise<void> {
-      await write(serverId, by, async (before) => toolWrite(before, tool, change));
+    async setTool(actor: Actor, serverId: string, tool: string, change: ToolPatch): Promise<void> {
+      await write(actor, serverId, async (before) => toolWrite(before, tool, change));
     },
 
     /** What the Worker may reach, and the events of the writes that changed it, newest first (RG-15, RG-25). */
@@ -274,16 +306,21 @@ export function createRegistry(deps: RegistryDeps) {
     },
 
     /** @throws GatewayError `not_found`; `invalid_request` for a disabled server; `upstream_failed`, `upstream_timeout` */
-    async reconnect(serverId: string): Promise<OpenServer> {
-      requireWritable(await requireServer(serverId));
+    async reconnect(actor: Actor, serverId: string): Promise<OpenServer> {
+      await requireEdit(actor, serverId);
       await deps.discover(serverId);
-      return openServer(await requireServer(serverId));
+      return shownServer(actor, serverId);
     },
 
-    /** @throws GatewayError `not_found` */
-    async remove(serverId: string): Promise<void> {
-      const record = await requireServer(serverId);
-      requireWritable(record);
+    /** Asks a server for its tools (PS-24). @throws GatewayError as `reconnect` */
+    async discover(actor: Actor, serverId: string): Promise<DiscoveryReport> {
+      await requireEdit(actor, serverId);
+      return deps.discover(serverId);
+    },
+
+    /** @throws GatewayError `not_found`, `forbidden`, `read_only` */
+    async remove(actor: Actor, serverId: string): Promise<void> {
+      const record = await requireEdit(actor, serverId);
       const event = allowlistEvent("delete", record, { now: clock(), newId });
       if (!(await store.remove(serverId, event))) throw new GatewayError("not_found", "There is no such server.");
       deps.onWritten();
@@ -298,15 +335,16 @@ export function createRegistry(deps: RegistryDeps) {
    * @param draft Makes the write from the server as it is; asked again when another write has come in between.
    */
   async function write(
+    actor: Actor,
     serverId: string,
-    by: string,
     draft: (before: OpenServer) => Promise<Write>,
     isConfigReplaced = false,
   ): Promise<OpenServer> {
     let origin: string | undefined;
     for (let round = 0; round < MAX_ROUNDS; round++) {
-      const before = await openServer(await requireServer(serverId), isConfigReplaced);
+      const before = await openServer(await requireServer(actor, serverId), isConfigReplaced);
       requireWritable(before.record);
+      requireEditable(actor, before.org_ids);
       // What was meant for one origin, secrets above all, is not written to another (PS-52).
       origin ??= originOf(before.record.server_url);
       if (originOf(before.record.server_url) !== origin) break;
@@ -315,7 +353,7 @@ export function createRegistry(deps: RegistryDeps) {
       const { modified } = before.record;
       // Only a change of what is reached, and with what, concerns the allowlist (RG-22).
       const event = allowlistEvent("update", { ...before.record, ...change }, { now, newId });
-      const written = { ...change, modified: Math.max(now, modified + 1), modified_by: by };
+      const written = { ...change, modified: Math.max(now, modified + 1), modified_by: actor.id };
       const after = await store.update(serverId, modified, written, {
         ...(policy === undefined ? {} : { policy }),
         ...(orgIds === undefined ? {} : { orgIds }),
@@ -325,11 +363,11 @@ export function createRegistry(deps: RegistryDeps) {
       if (after === "overtaken") continue;
       if (after === null) break;
       deps.onWritten();
-      if (change.definition_policy === "trust") await deps.approveHeld(serverId, by);
+      if (change.definition_policy === "trust") await deps.approveHeld(serverId, actor.id);
       if (isReset && canConnect(after)) await connect(serverId);
-      return openServer(await requireServer(serverId));
+      return shownServer(actor, serverId);
     }
-    await requireServer(serverId);
+    await requireServer(actor, serverId);
     throw new GatewayError("conflict", "Others are changing this server. Try again.");
   }
 

@@ -63,6 +63,7 @@ export type ServerPatch = z.infer<typeof ServerPatch>;
 
 const DateTime = z.iso.datetime();
 
+/** Editors see all of it, but `config`, which admins of the platform see; members what it takes to use the server. */
 export const ServerView = z.strictObject({
   server_id: z.string(),
   name: z.string(),
@@ -71,20 +72,21 @@ export const ServerView = z.strictObject({
   server_url: z.string().nullable(),
   stdio_config: z
     .strictObject({ command: z.string(), args: z.array(z.string()), envs: z.array(z.string()) })
-    .nullable(),
+    .nullable()
+    .optional(),
   enabled: z.boolean(),
   timeout_ms: z.int(),
   auth_type: z.enum(["none", "headers", "oauth", "per_user_oauth"]),
-  config: z.record(z.string(), z.unknown()),
+  config: z.record(z.string(), z.unknown()).optional(),
   registration_mode: z.enum(["cimd", "dcr", "manual"]),
   oauth_issuer_url: z.string(),
   client_id: z.string(),
-  authorization_endpoint: z.string().nullable(),
-  token_endpoint: z.string().nullable(),
-  registration_endpoint: z.string().nullable(),
-  revocation_endpoint: z.string().nullable(),
+  authorization_endpoint: z.string().nullable().optional(),
+  token_endpoint: z.string().nullable().optional(),
+  registration_endpoint: z.string().nullable().optional(),
+  revocation_endpoint: z.string().nullable().optional(),
   scopes: z.array(z.string()),
-  extra_auth_params: z.record(z.string(), z.string()),
+  extra_auth_params: z.record(z.string(), z.string()).optional(),
   org_ids: z.array(z.string()),
   allowed_tools: z.record(z.string(), z.boolean()).nullable(),
   tool_mode: z.enum(["unset", "list", "all"]),
@@ -98,14 +100,14 @@ export const ServerView = z.strictObject({
   status_reason: z.string().nullable(),
   state: z.enum(["connected", "disconnected", "error"]),
   last_failure: z
-    .strictObject({ stage: z.enum(["connect", "auth", "discover"]), message: z.string(), at: DateTime })
+    .strictObject({ stage: z.enum(["connect", "auth", "discover"]), message: z.string().optional(), at: DateTime })
     .nullable(),
   /** What the server tells its clients about itself, as it is in force. */
   instructions: z.string().nullable(),
   created: DateTime,
-  created_by: z.string(),
+  created_by: z.string().optional(),
   modified: DateTime,
-  modified_by: z.string(),
+  modified_by: z.string().optional(),
 });
 export type ServerView = z.infer<typeof ServerView>;
 ServerView.register(z.globalRegistry, { id: "Server" });

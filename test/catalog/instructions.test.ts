@@ -1,6 +1,6 @@
 import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
-import { d1CatalogStore } from "../../src/catalog/catalog.store.ts";
+import { d1ChangeStore } from "../../src/catalog/changes.store.ts";
 import { accepted, generationOf, register } from "../support/api.ts";
 import { startGateway } from "../support/gateway.ts";
 import { type Script, scriptedServer } from "../support/upstream.ts";
@@ -118,14 +118,14 @@ describe("an approval while a discovery runs", () => {
     const { upstream, gateway, base, say, changes, inForce } = await startDocs("modern", {}, "one");
     await say("two");
     const [change] = await changes();
-    const store = d1CatalogStore(env.DB);
+    const store = d1ChangeStore(env.DB);
     let rounds = 0;
     upstream.change({
       instructions: "three",
       async first({ message }) {
         if (message["method"] !== "tools/list" || rounds++ > 0) return undefined;
         const decision = { state: "approved", by: "admin-key", at: 1 } as const;
-        await store.decide(base.split("/").at(-1) ?? "", change?.change_id ?? "", decision);
+        await store.decide("*", base.split("/").at(-1) ?? "", change?.change_id ?? "", decision);
         return undefined;
       },
     });
