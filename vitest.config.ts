@@ -24,6 +24,13 @@ export default defineConfig({
                 ALLOWED_ORIGINS: "",
                 TEST_MIGRATIONS: await readD1Migrations("./migrations"),
               },
+              ratelimits: {
+                // No test is to meet a limit by what others have done in its minute.
+                PRINCIPAL_RATE: { namespace_id: "1", simple: { limit: 1_000_000, period: 60 } },
+                ORG_RATE: { namespace_id: "2", simple: { limit: 1_000_000, period: 60 } },
+                ADDRESS_RATE: { namespace_id: "3", simple: { limit: 1_000_000, period: 60 } },
+                TEST_RATE: { namespace_id: "4", simple: { limit: 3, period: 60 } },
+              },
               // Nothing leaves: a request without a fake is a visible failure.
               outboundService: (request: { url: string }) =>
                 new Response(`No fake for ${request.url}`, { status: 599 }) as never,

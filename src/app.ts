@@ -8,12 +8,12 @@ import { oauthOperations } from "./bifrost/oauth.routes.ts";
 import { bifrostSurface } from "./bifrost/surface.ts";
 import { callOperations } from "./calls/calls.routes.ts";
 import { catalogOperations } from "./catalog/catalog.routes.ts";
-import { FAILURES, GatewayError } from "./failure/gateway-error.ts";
+import { FAILURES, failureHeaders, GatewayError } from "./failure/gateway-error.ts";
 import { createMcpDoors } from "./gateway/mcp.routes.ts";
 import type { AppEnv } from "./http/app-env.ts";
 import { createDocs } from "./http/docs.routes.ts";
 import { mountOperations, type Operation, operation } from "./http/operation.ts";
-import { checkHeaderSizes, SECURITY_HEADERS } from "./http/security.ts";
+import { addressOf, checkHeaderSizes, SECURITY_HEADERS } from "./http/security.ts";
 import { nativeSurface, type Surface } from "./http/surface.ts";
 import { causesOf, log } from "./platform/log.ts";
 import { orgContextOperations } from "./registry/org-contexts.routes.ts";
@@ -90,6 +90,7 @@ export function createApp(overrides: Partial<Platform> = {}): Hono<AppEnv> {
 function refuse(error: GatewayError, c: Context<AppEnv>): Response {
   report(error, c);
   if (error.code === "unauthorized") c.header("WWW-Authenticate", "Bearer");
+  for (const [name, value] of Object.entries(failureHeaders(error))) c.header(name, value);
   const response = surfaceAt(c.req.path).refuse(error, c.var.requestId, Object.fromEntries(c.res.headers));
   secure(response, c.var.requestId);
   return response;
@@ -109,7 +110,14 @@ function secure({ headers }: Response, requestId: string): void {
 /** What the log says of a failure: outages and bugs with their causes, refused access as an event, the rest nothing. */
 function report(error: GatewayError, c: Context<AppEnv>): void {
   const { code } = error;
-  const values = { requestId: c.var.requestId, code, method: c.req.method, path: c.req.path };
+  const who = {
+    principal: c.var.principal?.id ?? null,
+    org: c.var.principal?.org ?? null,
+    address: addressOf(c.req.raw.headers),
+  };
+  const values = { requestId: c.var.requestId, code, method: c.req.method, path: c.req.path, ...who };
   if (FAILURES[code].status >= 500) log("error", "request_failed", { ...values, causes: causesOf(error) });
-  else if (code === "unauthorized" || code === "forbidden") log("warn", "access_refused", values);
+  else if (REFUSALS.has(code)) log("warn", "access_refused", { ...values, why: error.message });
 }
+
+const REFUSALS: ReadonlySet<string> = new Set(["unauthorized", "forbidden", "ambiguous_credentials", "rate_limited"]);

@@ -3,6 +3,7 @@
 import { d1MemberStore } from "./access/members.store.ts";
 import { d1OrgStore } from "./access/orgs.store.ts";
 import { createOrgs } from "./access/orgs.ts";
+import { createRateLimits } from "./access/rate-limits.ts";
 import { d1VirtualKeyStore } from "./access/virtual-keys.store.ts";
 import { createVirtualKeys } from "./access/virtual-keys.ts";
 import { createClients } from "./bifrost/clients.ts";
@@ -217,6 +218,11 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
       clock,
     }),
     virtualKeys,
+    rateLimits: createRateLimits({
+      perPrincipal: env.PRINCIPAL_RATE,
+      perOrg: env.ORG_RATE,
+      perAddress: env.ADDRESS_RATE,
+    }),
     orgs: createOrgs({
       orgs: orgStore,
       members: memberStore,

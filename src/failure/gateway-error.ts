@@ -5,10 +5,12 @@
 
 interface Failure {
   /** The HTTP status on every wire that has one. */
-  readonly status: 400 | 401 | 403 | 404 | 405 | 406 | 409 | 413 | 415 | 431 | 500 | 501 | 502 | 503 | 504;
+  readonly status: 400 | 401 | 403 | 404 | 405 | 406 | 409 | 413 | 415 | 429 | 431 | 500 | 501 | 502 | 503 | 504;
   /** The JSON-RPC number: JSON-RPC's own where it has the meaning, else outside its reserved range (style.md 6). */
   readonly rpc: number;
   readonly title: string;
+  /** Seconds after which trying again may help; goes into `Retry-After`. */
+  readonly retryAfter?: number;
 }
 
 /** Every code a client can meet (requirements.md B.3). A new one does not compile until each wire has decided. */
@@ -28,6 +30,7 @@ export const FAILURES = {
   body_too_large: { status: 413, rpc: 4130, title: "Body too large" },
   unsupported_media_type: { status: 415, rpc: 4150, title: "Unsupported media type" },
   headers_too_large: { status: 431, rpc: 4310, title: "Headers too large" },
+  rate_limited: { status: 429, rpc: 4290, title: "Too many requests", retryAfter: 60 },
   internal: { status: 500, rpc: -32603, title: "Internal error" },
   encryption_key_missing: { status: 500, rpc: 5001, title: "Encryption key missing" },
   sealed_payload_invalid: { status: 500, rpc: 5002, title: "Sealed value does not open" },
@@ -45,6 +48,12 @@ export interface FailureOptions {
   readonly field?: string;
   /** What really happened; for the log, never for a client. */
   readonly cause?: unknown;
+}
+
+/** The headers that go with a failure on every wire. */
+export function failureHeaders({ code }: GatewayError): Record<string, string> {
+  const { retryAfter }: Failure = FAILURES[code];
+  return retryAfter === undefined ? {} : { "Retry-After": String(retryAfter) };
 }
 
 /** A refusal or failure with a stable code and a sentence of our own: no text of a server, database or library. */

@@ -1,4 +1,4 @@
-import { FAILURES, type GatewayError } from "./gateway-error.ts";
+import { FAILURES, failureHeaders, type GatewayError } from "./gateway-error.ts";
 
 /** The `error` member of a JSON-RPC response. */
 export interface RpcError {
@@ -18,6 +18,7 @@ export function rpcErrorOf(error: GatewayError, requestId: string): RpcError {
     data: {
       code: error.code,
       ...(error.field === undefined ? {} : { field: error.field }),
+      ...(FAILURES[error.code].status === 429 ? { retry_after: Number(failureHeaders(error)["Retry-After"]) } : {}),
       ...(FAILURES[error.code].status >= 500 ? { request_id: requestId } : {}),
     },
   };

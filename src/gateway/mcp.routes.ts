@@ -1,9 +1,10 @@
 /** The MCP doors: `/mcp` over all servers, `/mcp/:server` for one. Each request is classified once, here. */
 import { type Context, Hono } from "hono";
-import { FAILURES, GatewayError } from "../failure/gateway-error.ts";
+import { FAILURES, failureHeaders, GatewayError } from "../failure/gateway-error.ts";
 import { rpcErrorOf } from "../failure/json-rpc.ts";
 import type { AppEnv } from "../http/app-env.ts";
 import { readText } from "../http/body.ts";
+import { addressOf } from "../http/security.ts";
 import { messageResponse } from "./answer.ts";
 import { readShape } from "./client-message.ts";
 import { checkMedia, checkOrigin, checkRequest, isSlug, METHODS } from "./door.ts";
@@ -21,6 +22,7 @@ export function createMcpDoors(onFailure: (error: GatewayError, c: Context<AppEn
     const error = GatewayError.from(thrown);
     onFailure(error, c);
     const { status } = FAILURES[error.code];
+    for (const [name, value] of Object.entries(failureHeaders(error))) c.header(name, value);
     if (status === 405) c.header("Allow", METHODS.join(", "));
     if (status === 401) {
       c.header(
@@ -50,7 +52,11 @@ async function serveChecked(c: Context<AppEnv>, slug: string | null): Promise<Re
   checkRequest(c.req.raw);
   const { headers } = c.req.raw;
   const waitUntil = (work: Promise<unknown>) => c.executionCtx.waitUntil(work);
-  const { principal, snapshot } = await authenticate(services, headers, waitUntil);
+  const { principal, snapshot } = await services.rateLimits.guard(addressOf(headers), () =>
+    authenticate(services, headers, waitUntil),
+  );
+  c.set("principal", principal);
+  await services.rateLimits.request(principal);
   const door = slug === null ? "/mcp" : `/mcp/${slug.toLowerCase()}`;
   const base = { services, principal, snapshot, door, slug, headers, signal: c.req.raw.signal, waitUntil };
   if (c.req.method === "GET") return serveGet();

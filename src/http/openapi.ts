@@ -78,7 +78,7 @@ const IMPLIED: readonly [applies: (spec: OperationSpec) => boolean, codes: reado
   // An unknown `X-Org-Id` is not found.
   [
     ({ needs }) => needs !== "anyone",
-    ["ambiguous_credentials", "org_required", "unauthorized", "forbidden", "not_found"],
+    ["ambiguous_credentials", "org_required", "unauthorized", "forbidden", "not_found", "rate_limited"],
   ],
   // Behind access control anything may have to be sealed or opened.
   [({ needs }) => needs !== "anyone", ["encryption_key_missing", "sealed_payload_invalid"]],

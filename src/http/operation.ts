@@ -8,6 +8,7 @@ import { type FailureCode, GatewayError } from "../failure/gateway-error.ts";
 import { isMember, isOrgAdmin, type Principal } from "../identity/principal.ts";
 import type { AppEnv } from "./app-env.ts";
 import { readJson } from "./body.ts";
+import { addressOf } from "./security.ts";
 import { nativeSurface, type Surface } from "./surface.ts";
 
 export interface OperationSpec {
@@ -95,7 +96,13 @@ export function operation<const S extends OperationSpec>(
 
 /** @throws GatewayError as `Identity.api`; `forbidden` without the right */
 async function authorize(c: Context<AppEnv>, needs: Right): Promise<Principal> {
-  const principal = await c.var.services.identity.api(c.req.raw.headers, c.req.param("org_id"));
+  const { headers } = c.req.raw;
+  const { identity, rateLimits } = c.var.services;
+  const principal = await rateLimits.guard(addressOf(headers), () => identity.api(headers, c.req.param("org_id")));
+  c.set("principal", principal);
+  if (principal.kind === "virtual_key") {
+    throw new GatewayError("forbidden", "A virtual key opens the agent doors only.");
+  }
   if (HAS[needs](principal)) return principal;
   throw new GatewayError("forbidden", "You do not have the right to do this.");
 }

@@ -29,3 +29,8 @@ export const SECURITY_HEADERS: Readonly<Record<string, string>> = {
   "X-Content-Type-Options": "nosniff",
   "Referrer-Policy": "no-referrer",
 };
+
+/** The address of the client, which only the platform can tell; null where it does not. */
+export function addressOf(headers: Headers): string | null {
+  return headers.get("CF-Connecting-IP");
+}

@@ -147,19 +147,19 @@ export function createIdentity({ adminKey, defaultOrg, keys, members, provider, 
     },
 
     /**
-     * The principal of a request to an API, read anew.
+     * The principal of a request to an API, read anew. It may be a virtual key: what that may do there is not for
+     * authentication to say.
      *
      * @param ofPath The org that the path is about, which decides as `X-Org-Id` does elsewhere.
-     * @throws GatewayError `unauthorized`; `forbidden` for a virtual key, and for an org of others; `not_found`,
-     *   `org_required`
+     * @throws GatewayError `unauthorized`; `forbidden` for an org of others; `not_found`, `org_required`
      */
     async api(headers: Headers, ofPath?: string): Promise<Principal> {
       const { token, key } = credentialsOf(headers);
-      if (key !== null) {
-        await verifyKey(key);
-        if (token === null) throw new GatewayError("forbidden", "A virtual key opens the agent doors only.");
+      const keyed = key === null ? null : await verifyKey(key);
+      if (token === null) {
+        if (keyed === null) throw unauthorized();
+        return keyed;
       }
-      if (token === null) throw unauthorized();
       const named: Named =
         ofPath === undefined ? { org: headers.get("X-Org-Id"), field: "X-Org-Id" } : { org: ofPath, field: null };
       const expected = adminKey.reveal();

@@ -1,6 +1,6 @@
 /** Who gets past the front of each operation, generated from the operations themselves (style.md section 11.4). */
 import { env } from "cloudflare:workers";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { createApp, operations } from "../../src/app.ts";
 import { createAgent } from "../support/agent.ts";
 import { createOrg, offline, refusal, stored } from "../support/api.ts";
@@ -163,5 +163,36 @@ describe("the app", () => {
   it("lets nobody in without asking, but at the health check and where a browser comes back to", () => {
     const open = specs.filter(({ needs }) => needs === "anyone").map(({ method, path }) => `${method} ${path}`);
     expect(open).toEqual(["GET /v1/health", "GET /api/oauth/callback"]);
+  });
+});
+
+describe("a refusal", () => {
+  it("is logged with who, what and why, and never with the credential", async () => {
+    const warnings = vi.spyOn(console, "warn").mockImplementation(() => {});
+    const gateway = startGateway(offline);
+    const { key } = await createAgent(gateway, []);
+    const requests = [
+      { Authorization: "Bearer guess-me-not" },
+      { Authorization: `Bearer ${key.value}` },
+      { Authorization: "Bearer sk-pst-guessed", "x-api-key": key.value },
+    ];
+    for (const headers of requests) {
+      await gateway.fetch("/v1/servers?name=x", { headers: { ...headers, "CF-Connecting-IP": "192.0.2.7" } });
+    }
+    await gateway.fetch("/mcp", { method: "POST", headers: { Authorization: "Bearer guess-me-not" } });
+    const lines = warnings.mock.calls.map(([line]) => JSON.parse(line));
+    const what = { event: "access_refused", requestId: expect.any(String), method: "GET", path: "/v1/servers" };
+    const nobody = { principal: null, org: null, address: "192.0.2.7" };
+    const known = { principal: `key:${key.virtual_key_id}`, org: "default", address: "192.0.2.7" };
+    expect(lines).toEqual([
+      { ...what, code: "unauthorized", ...nobody, why: "A valid credential is required." },
+      { ...what, code: "forbidden", ...known, why: "A virtual key opens the agent doors only." },
+      { ...what, code: "ambiguous_credentials", ...nobody, why: "The request carries two different keys." },
+      {
+        ...{ ...what, method: "POST", path: "/mcp" },
+        ...{ code: "unauthorized", ...nobody, address: null, why: "A valid credential is required." },
+      },
+    ]);
+    expect(JSON.stringify(lines)).not.toMatch(/guess|sk-pst/);
   });
 });

@@ -147,6 +147,7 @@ describe("the OpenAPI document", () => {
       "401": ["unauthorized"],
       "403": ["forbidden"],
       "404": ["not_found"],
+      "429": ["rate_limited"],
       "431": ["headers_too_large"],
       "500": ["internal", "encryption_key_missing", "sealed_payload_invalid"],
       "502": ["upstream_failed"],

@@ -103,6 +103,7 @@ describe("a refusal", () => {
         code: "internal",
         method: "GET",
         path: `/v1/servers/${server_id}`,
+        ...{ principal: "admin-key", org: "default", address: null },
         causes: [expect.stringContaining("Something went wrong"), expect.stringContaining("ZodError")],
       },
     ]);

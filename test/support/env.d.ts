@@ -3,6 +3,7 @@ declare namespace Cloudflare {
   interface Env {
     ADMIN_KEY: string;
     ENCRYPTION_KEYS: string;
+    TEST_RATE: RateLimit;
     TEST_MIGRATIONS: import("cloudflare:test").D1Migration[];
   }
 }
