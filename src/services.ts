@@ -19,6 +19,8 @@ import type { ToolCallDeps } from "./gateway/tool-call.ts";
 import { createHealth } from "./health.ts";
 import { createIdentity } from "./identity/identity.ts";
 import type { KeyPrincipal } from "./identity/principal.ts";
+import { createIdentityProvider } from "./identity/provider.ts";
+import type { ProviderMemory } from "./identity/remembered.ts";
 import type { Clock } from "./platform/clock.ts";
 import { type ColoCache, coloCache } from "./platform/colo-cache.ts";
 import { ExpiringMap } from "./platform/expiring-map.ts";
@@ -62,6 +64,8 @@ export interface Memory {
   readonly snapshots: TrustedMap<Snapshot>;
   /** By hash of the key, while the generation of its org stands, five minutes at most. */
   readonly principals: ExpiringMap<string, KeyPrincipal>;
+  /** Metadata and keys of the identity provider: believed for ten minutes, for an hour while it does not answer. */
+  readonly identityProvider: ProviderMemory;
   /** By sealed text, five minutes. */
   readonly leases: ExpiringMap<string, Lease>;
   /** By session id, trusted for `SNAPSHOT_TTL_MS`. */
@@ -83,6 +87,7 @@ export function createMemory(clock: Clock): Memory {
   return {
     snapshots: new TrustedMap(clock, SNAPSHOT_TOOLS, weightOf),
     principals: new ExpiringMap(clock, 10_000),
+    identityProvider: new ExpiringMap(clock, 10),
     leases: new ExpiringMap(clock, 10_000),
     sessions: new TrustedMap(clock, 10_000),
     upstreamSessions: new ExpiringMap(clock, 10_000),
@@ -212,6 +217,17 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
       memory: memory.principals,
       clock,
     }),
+    /** Null: none is configured. */
+    identityProvider:
+      config.oidc === null
+        ? null
+        : createIdentityProvider({
+            settings: config.oidc,
+            send,
+            memory: memory.identityProvider,
+            clock,
+            allowInsecure,
+          }),
     calls: createCalls({ store: callStore }),
     journal: createJournal({ memory: memory.journal, send: stub.journal, mode: config.journalMode, clock }),
     connector,
