@@ -145,6 +145,31 @@ describe("the keys", () => {
     expect(await provider.verify(token)).toMatchObject({ sub: "ada" });
   });
 
+  it.each([
+    ["brings the former keys", (former: Response) => former],
+    ["fails", () => Promise.reject(new Error("no connection"))],
+  ])("stay when an earlier question, whose answer comes later, %s", async (_, answer) => {
+    const { provider, world, key } = await identityWorld();
+    const slow = Promise.withResolvers<Response>();
+    const [former, page] = [await world.pages[KEYS]?.(), world.pages[KEYS]];
+    world.pages[KEYS] = () => slow.promise;
+    const early = provider.verify(await sign(key)).catch(() => undefined);
+    await vi.waitFor(() => expect(world.asked).toEqual([METADATA, KEYS]));
+    const next = await newKey();
+    world.keys = [next];
+    Object.assign(world.pages, { [KEYS]: page });
+    world.now += 1;
+    const token = await sign(next);
+    await provider.verify(token);
+    slow.resolve(answer(former ?? Response.error()));
+    await early;
+    expect(await provider.verify(token)).toMatchObject({ sub: "ada" });
+    const unknown = await sign({ ...key, kid: "made-up" });
+    expect(world.asked, "from memory").toEqual([METADATA, KEYS, KEYS]);
+    await expect(provider.verify(unknown), "no failure is held against them").rejects.toMatchObject(REFUSED);
+    expect(world.asked, "and asked anew at once").toEqual([METADATA, KEYS, KEYS, KEYS]);
+  });
+
   it("that cannot be had are nobody's fault, and there again once the provider is back", async () => {
     const { provider, world, key } = await identityWorld();
     const page = world.pages[KEYS];

@@ -158,6 +158,14 @@ describe("the callback", () => {
     expect(await finish()).toMatchObject({ sub: "ada" });
   });
 
+  it("is judged by our clock, whatever the time of the system is", async () => {
+    const { finish, answer, key, world } = await signInWorld();
+    world.now = Date.UTC(2001, 1, 1);
+    const now = world.now / 1000;
+    answer({ id_token: await idToken(key, { iat: now, exp: now + 300 }) });
+    expect(await finish()).toMatchObject({ expiresAt: world.now + 300_000 });
+  });
+
   it("whose ID token somebody else signed is refused", async () => {
     const { finish, answer, key } = await signInWorld();
     answer({ id_token: await idToken({ ...(await newKey()), kid: key.kid }) });

@@ -178,7 +178,7 @@ describe("a token", () => {
     ["a list", "[]"],
     ["a number", "7"],
     ["null", "null"],
-    ["no JSON", '{"sub":"c4n4ry"'],
+    ["no JSON", "c4n4ry"],
     ["a number beyond all numbers", `{"iss":"${ISSUER}","aud":"${AUDIENCE}","sub":"ada","exp":1e999}`],
   ])("whose signed claims are %s is refused, and none of it logged", async (_, payload) => {
     const { provider, key } = await identityWorld();
