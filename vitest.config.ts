@@ -22,6 +22,13 @@ export default defineConfig({
                 JOURNAL_MODE: "gathered",
                 ALLOW_INSECURE_UPSTREAMS: "false",
                 ALLOWED_ORIGINS: "",
+                OIDC_ISSUER: "",
+                OIDC_AUDIENCE: "",
+                OIDC_CLIENT_ID: "",
+                OIDC_CLIENT_SECRET: "",
+                OIDC_SCOPES: "",
+                OIDC_CLAIMS: "",
+                OIDC_ROLES: "",
                 TEST_MIGRATIONS: await readD1Migrations("./migrations"),
               },
               ratelimits: {

@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { refusalOf } from "./platform/guarded-fetch.ts";
 import { Secret } from "./platform/secret.ts";
 
 const DAY_MS = 86_400_000;
@@ -7,6 +8,35 @@ const secret = z
   .string()
   .default("")
   .transform((text) => new Secret(text));
+
+/** A setting that holds JSON; left empty, it is an empty object. */
+const json = <T extends z.ZodType>(schema: T) =>
+  z
+    .string()
+    .default("")
+    .transform((text, context): unknown => {
+      try {
+        return text === "" ? {} : JSON.parse(text);
+      } catch {
+        context.addIssue({ code: "custom", message: "This is not JSON." });
+        return z.NEVER;
+      }
+    })
+    .pipe(schema);
+const claim = z.string().min(1);
+const unmapped = claim.nullable().default(null);
+const Claims = z.strictObject({
+  sub: claim.default("sub"),
+  email: claim.default("email"),
+  org: unmapped,
+  roles: unmapped,
+  groups: unmapped,
+  group_admins: unmapped,
+  platform_admin: z
+    .strictObject({ claim, value: z.union([z.string().min(1), z.boolean()]) })
+    .nullable()
+    .default(null),
+});
 
 const Settings = z.object({
   ADMIN_KEY: secret,
@@ -18,6 +48,19 @@ const Settings = z.object({
   JOURNAL_MODE: z.enum(["gathered", "sync"]).default("gathered"),
   ALLOW_INSECURE_UPSTREAMS: z.enum(["true", "false"]).default("false"),
   ALLOWED_ORIGINS: z.string().default(""),
+  OIDC_ISSUER: z.string().default(""),
+  OIDC_AUDIENCE: z.string().default(""),
+  OIDC_CLIENT_ID: z.string().default(""),
+  OIDC_CLIENT_SECRET: secret,
+  OIDC_SCOPES: z.string().default(""),
+  OIDC_CLAIMS: json(Claims),
+  OIDC_ROLES: json(z.record(z.string().min(1), z.enum(["org_admin", "member"]))),
+});
+
+/** The same, with what one setting asks of another. */
+const Consistent = Settings.superRefine((settings, context) => {
+  const problem = oidcProblem(settings);
+  if (problem !== null) context.addIssue({ code: "custom", path: [problem[0]], message: problem[1] });
 });
 
 /** The names of all settings. */
@@ -38,11 +81,45 @@ export interface Config {
   readonly isDevelopment: boolean;
   /** Origins whose pages may use the MCP doors, besides the gateway's own. */
   readonly allowedOrigins: readonly string[];
+  /** The operator's identity provider; null: users cannot come in by one. */
+  readonly oidc: OidcSettings | null;
 }
+
+/** The operator's identity provider, and how its claims are read (PS-3). */
+export interface OidcSettings {
+  /** Compared as a string, never as a URL: `https://a.example` and `https://a.example/` are two issuers. */
+  readonly issuer: string;
+  /** What access tokens must name in `aud`. */
+  readonly audience: string;
+  /** The gateway at the provider; null: nobody can sign in through the gateway, tokens are taken all the same. */
+  readonly client: { readonly id: string; readonly secret: Secret | null } | null;
+  /** What sign-in asks for besides `openid email`. */
+  readonly scopes: readonly string[];
+  readonly claims: ClaimNames;
+  /** By value of the roles claim. */
+  readonly roles: ReadonlyMap<string, "org_admin" | "member">;
+}
+
+/** Which claim says what: by its name, or by a path of names with dots between them. Null: no claim does. */
+export interface ClaimNames {
+  readonly sub: string;
+  readonly email: string;
+  readonly org: string | null;
+  readonly roles: string | null;
+  /** Ids of groups that the user is in. */
+  readonly groups: string | null;
+  /** Ids of groups that the user administers. */
+  readonly group_admins: string | null;
+  /** The claim that makes a platform admin by being this value, or a list with it. */
+  readonly platform_admin: { readonly claim: string; readonly value: string | boolean } | null;
+}
+
+/** What the values of a roles claim mean unless `OIDC_ROLES` says it. */
+const OWN_ROLES = { org_admin: "org_admin", member: "member" } as const;
 
 /** @throws ZodError naming the variable that cannot be read: the gateway must not run on a guess. */
 export function readConfig(env: unknown): Config {
-  const settings = Settings.parse(env);
+  const settings = Consistent.parse(env);
   return {
     adminKey: settings.ADMIN_KEY,
     encryptionKeys: settings.ENCRYPTION_KEYS,
@@ -54,5 +131,46 @@ export function readConfig(env: unknown): Config {
     allowedOrigins: settings.ALLOWED_ORIGINS.split(",")
       .map((origin) => origin.trim())
       .filter((origin) => origin !== ""),
+    oidc: settings.OIDC_ISSUER === "" ? null : oidcOf(settings),
   };
+}
+
+function oidcOf(settings: z.infer<typeof Settings>): OidcSettings {
+  const secret = settings.OIDC_CLIENT_SECRET;
+  const roles = Object.entries(settings.OIDC_ROLES);
+  return {
+    issuer: settings.OIDC_ISSUER,
+    audience: settings.OIDC_AUDIENCE,
+    client:
+      settings.OIDC_CLIENT_ID === ""
+        ? null
+        : { id: settings.OIDC_CLIENT_ID, secret: secret.reveal() === "" ? null : secret },
+    scopes: settings.OIDC_SCOPES.split(/[ ,]+/).filter((scope) => scope !== ""),
+    claims: settings.OIDC_CLAIMS,
+    roles: new Map(roles.length > 0 ? roles : Object.entries(OWN_ROLES)),
+  };
+}
+
+/** Why the settings of the identity provider do not fit each other: the one to blame, and the reason. */
+function oidcProblem(settings: z.infer<typeof Settings>): [name: string, reason: string] | null {
+  const { OIDC_ISSUER: issuer, OIDC_CLAIMS: claims } = settings;
+  const rest = ["OIDC_AUDIENCE", "OIDC_CLIENT_ID", "OIDC_SCOPES"] as const;
+  if (issuer === "") {
+    const orphan = rest.find((name) => settings[name] !== "");
+    return orphan === undefined ? null : ["OIDC_ISSUER", `${orphan} is of no use without it.`];
+  }
+  const refusal = refusalOf(issuer, { allowInsecure: settings.ALLOW_INSECURE_UPSTREAMS === "true" });
+  if (refusal !== null) return ["OIDC_ISSUER", refusal];
+  // OpenID Connect Discovery 1.0 section 2, RFC 8414 section 2.
+  if (/[?#]/.test(issuer)) return ["OIDC_ISSUER", "An issuer has neither query nor fragment."];
+  if (settings.OIDC_AUDIENCE === "") return ["OIDC_AUDIENCE", "Without it, tokens for anybody else would be accepted."];
+  if (settings.OIDC_CLIENT_ID === "" && settings.OIDC_CLIENT_SECRET.reveal() !== "") {
+    return ["OIDC_CLIENT_ID", "There is a secret for it."];
+  }
+  if (claims.roles === null) {
+    // Where claims do not decide roles, the members table decides all rights: a mapping would silently mean nothing.
+    if (claims.groups !== null || claims.group_admins !== null) return ["OIDC_CLAIMS", "Groups need a roles claim."];
+    if (Object.keys(settings.OIDC_ROLES).length > 0) return ["OIDC_ROLES", "OIDC_CLAIMS names no roles claim."];
+  }
+  return null;
 }

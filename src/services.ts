@@ -25,6 +25,8 @@ import type { ToolCallDeps } from "./gateway/tool-call.ts";
 import { createHealth } from "./health.ts";
 import { createIdentity } from "./identity/identity.ts";
 import type { Principal } from "./identity/principal.ts";
+import { createIdentityProvider } from "./identity/provider.ts";
+import type { ProviderMemory } from "./identity/remembered.ts";
 import type { Clock } from "./platform/clock.ts";
 import { type ColoCache, coloCache } from "./platform/colo-cache.ts";
 import { ExpiringMap } from "./platform/expiring-map.ts";
@@ -67,8 +69,10 @@ export const realPlatform: Platform = {
 export interface Memory {
   /** By org, trusted for `SNAPSHOT_TTL_MS`. */
   readonly snapshots: TrustedMap<Snapshot>;
-  /** By hash of the key, while the generation of its org stands, five minutes at most. */
+  /** By hash of the credentials, while the generation of the org stands, five minutes at most. */
   readonly principals: ExpiringMap<string, Principal>;
+  /** Metadata and keys of the identity provider: believed for ten minutes, for an hour while it does not answer. */
+  readonly identityProvider: ProviderMemory;
   /** By sealed text, five minutes. */
   readonly leases: ExpiringMap<string, Lease>;
   /** By session id, trusted for `SNAPSHOT_TTL_MS`. */
@@ -90,6 +94,7 @@ export function createMemory(clock: Clock): Memory {
   return {
     snapshots: new TrustedMap(clock, SNAPSHOT_TOOLS, weightOf),
     principals: new ExpiringMap(clock, 10_000),
+    identityProvider: new ExpiringMap(clock, 10),
     leases: new ExpiringMap(clock, 10_000),
     sessions: new TrustedMap(clock, 10_000),
     upstreamSessions: new ExpiringMap(clock, 10_000),
@@ -192,6 +197,18 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     newId,
   });
 
+  /** Null: none is configured. */
+  const identityProvider =
+    config.oidc === null
+      ? null
+      : createIdentityProvider({
+          settings: config.oidc,
+          send,
+          memory: memory.identityProvider,
+          clock,
+          allowInsecure,
+        });
+
   return {
     config,
     clock,
@@ -218,6 +235,7 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
       clock,
     }),
     virtualKeys,
+    identityProvider,
     rateLimits: createRateLimits({
       perPrincipal: env.PRINCIPAL_RATE,
       perOrg: env.ORG_RATE,
@@ -235,7 +253,7 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
       defaultOrg: config.defaultOrg,
       keys: keyStore,
       members: memberStore,
-      provider: null,
+      provider: identityProvider,
       memory: memory.principals,
       clock,
     }),

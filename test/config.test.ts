@@ -2,6 +2,8 @@ import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
 import { readConfig, SETTINGS } from "../src/config.ts";
 
+const PROVIDER = { OIDC_ISSUER: "https://id.example", OIDC_AUDIENCE: "https://gateway.example" };
+
 describe("the settings", () => {
   it("are all bound in the tests, at their defaults", () => {
     expect(SETTINGS.filter((name) => !(name in env))).toEqual([]);
@@ -22,8 +24,97 @@ describe("the settings", () => {
   });
 
   it("never show a secret", () => {
-    const config = readConfig({ ADMIN_KEY: "c4n4ry", ENCRYPTION_KEYS: "k1:c4n4ry" });
+    const client = { OIDC_CLIENT_ID: "postern", OIDC_CLIENT_SECRET: "c4n4ry" };
+    const config = readConfig({ ADMIN_KEY: "c4n4ry", ENCRYPTION_KEYS: "k1:c4n4ry", ...PROVIDER, ...client });
+    expect(config.oidc?.client?.secret?.reveal()).toBe("c4n4ry");
     expect(JSON.stringify(config)).not.toContain("c4n4ry");
     expect(String(config.adminKey)).not.toContain("c4n4ry");
+  });
+});
+
+describe("the settings of the identity provider", () => {
+  it("are none by default", () => {
+    expect(readConfig({}).oidc).toBeNull();
+  });
+
+  it("map the standard claims, and give roles their own names", () => {
+    expect(readConfig(PROVIDER).oidc).toEqual({
+      issuer: "https://id.example",
+      audience: "https://gateway.example",
+      client: null,
+      scopes: [],
+      claims: {
+        sub: "sub",
+        email: "email",
+        org: null,
+        roles: null,
+        groups: null,
+        group_admins: null,
+        platform_admin: null,
+      },
+      roles: new Map([
+        ["org_admin", "org_admin"],
+        ["member", "member"],
+      ]),
+    });
+  });
+
+  it("are read as they are given", () => {
+    const { oidc } = readConfig({
+      ...PROVIDER,
+      OIDC_CLIENT_ID: "postern",
+      OIDC_SCOPES: " profile  groups",
+      OIDC_CLAIMS: '{"roles":"realm_access.roles","platform_admin":{"claim":"is_root","value":true}}',
+      OIDC_ROLES: '{"admins":"org_admin","staff":"member"}',
+    });
+    expect(oidc).toMatchObject({
+      client: { id: "postern", secret: null },
+      scopes: ["profile", "groups"],
+      claims: { sub: "sub", roles: "realm_access.roles", platform_admin: { claim: "is_root", value: true } },
+    });
+    expect([...(oidc?.roles ?? [])]).toEqual([
+      ["admins", "org_admin"],
+      ["staff", "member"],
+    ]);
+  });
+
+  it.each([
+    ["OIDC_ISSUER", { OIDC_ISSUER: "id.example" }],
+    ["OIDC_ISSUER", { OIDC_ISSUER: "http://id.example" }],
+    ["OIDC_ISSUER", { OIDC_ISSUER: "https://10.0.0.1" }],
+    ["OIDC_ISSUER", { OIDC_ISSUER: "https://user:pass@id.example" }],
+    ["OIDC_ISSUER", { OIDC_ISSUER: "https://id.example?tenant=7" }],
+    ["OIDC_ISSUER", { OIDC_ISSUER: "" }],
+    ["OIDC_AUDIENCE", { OIDC_AUDIENCE: "" }],
+    ["OIDC_CLIENT_ID", { OIDC_CLIENT_SECRET: "c4n4ry" }],
+    ["OIDC_CLAIMS", { OIDC_CLAIMS: "roles" }],
+    ["OIDC_CLAIMS", { OIDC_CLAIMS: "[]" }],
+    ["OIDC_CLAIMS", { OIDC_CLAIMS: '{"role":"roles"}' }],
+    ["OIDC_CLAIMS", { OIDC_CLAIMS: '{"roles":""}' }],
+    ["OIDC_CLAIMS", { OIDC_CLAIMS: '{"platform_admin":"root"}' }],
+    ["OIDC_CLAIMS", { OIDC_CLAIMS: '{"groups":"groups"}' }],
+    ["OIDC_CLAIMS", { OIDC_CLAIMS: '{"group_admins":"leads"}' }],
+    ["OIDC_ROLES", { OIDC_ROLES: '{"admins":"org_admin"}' }],
+    ["OIDC_ROLES", { OIDC_CLAIMS: '{"roles":"roles"}', OIDC_ROLES: '{"admins":"platform_admin"}' }],
+    ["OIDC_ROLES", { OIDC_CLAIMS: '{"roles":"roles"}', OIDC_ROLES: '["admins"]' }],
+  ])("refuse, naming %s, %j", (name, settings) => {
+    const given = { ...PROVIDER, ...settings };
+    let message = "";
+    try {
+      readConfig(given);
+    } catch (thrown) {
+      message = `${thrown}`;
+    }
+    expect(message).toMatch(new RegExp(`"path": \\[\\s*"${name}"`));
+    expect(message).not.toContain("c4n4ry");
+  });
+
+  it("may name a provider on this machine in development", () => {
+    const { oidc } = readConfig({
+      ...PROVIDER,
+      OIDC_ISSUER: "http://127.0.0.1:4000",
+      ALLOW_INSECURE_UPSTREAMS: "true",
+    });
+    expect(oidc?.issuer).toBe("http://127.0.0.1:4000");
   });
 });

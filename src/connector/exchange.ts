@@ -3,6 +3,7 @@
  * wrong is a value: who asked decides whether to try again and what to say.
  */
 import { isJson } from "../http/body.ts";
+import { readBounded, TooLarge } from "../platform/bounded-text.ts";
 import type { Send } from "../platform/guarded-fetch.ts";
 import type { Deadline } from "./deadline.ts";
 import { readEvents, StreamTooLarge } from "./event-stream.ts";
@@ -146,25 +147,11 @@ export function parseMessage(text: string): Received | null {
   return isMessage ? { text, value: value as JsonObject } : null;
 }
 
-async function readBounded(response: Response, limit: number): Promise<string> {
-  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-  const declared = response.headers.get("Content-Length");
-  if (declared !== null && Number(declared) <= limit) return decoder.decode(await response.arrayBuffer());
-  let text = "";
-  let size = 0;
-  for await (const chunk of response.body ?? []) {
-    size += chunk.length;
-    if (size > limit) throw new StreamTooLarge(`more than ${limit} bytes`);
-    text += decoder.decode(chunk, { stream: true });
-  }
-  return text + decoder.decode();
-}
-
 /** Why a request or its answer broke, from what was thrown. */
 export function breakageOf(thrown: unknown, deadline: Deadline, when: "before headers" | "reading"): Breakage {
   if (deadline.isOver()) return "timeout";
   if (deadline.signal.aborted) return "left";
-  if (thrown instanceof StreamTooLarge) return "too_large";
+  if (thrown instanceof StreamTooLarge || thrown instanceof TooLarge) return "too_large";
   if (thrown instanceof Error && thrown.name === "GatewayError") return "refused_here";
   if (thrown instanceof TypeError && when === "reading") return "not_mcp";
   return when === "before headers" ? "lost" : "cut";

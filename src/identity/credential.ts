@@ -38,7 +38,12 @@ function bearerOf(headers: Headers): string | undefined {
   return /^Bearer +([^\s]+) *$/i.exec(headers.get("Authorization") ?? "")?.[1];
 }
 
-/** The one refusal of a missing and of an invalid credential. */
-export function unauthorized(): GatewayError {
-  return new GatewayError("unauthorized", "A valid credential is required.");
+/**
+ * The one refusal of a missing and of an invalid credential.
+ *
+ * @param reason For the log, in words of ours or of a library, never of the credential.
+ */
+export function unauthorized(reason?: string): GatewayError {
+  const options = reason === undefined ? {} : { cause: new Error(reason) };
+  return new GatewayError("unauthorized", "A valid credential is required.", options);
 }

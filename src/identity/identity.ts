@@ -7,7 +7,7 @@ import { equalInConstantTime, sha256Hex } from "../platform/hash.ts";
 import type { Secret } from "../platform/secret.ts";
 import { type Credentials, credentialsOf, unauthorized } from "./credential.ts";
 import { ADMIN_ID, type KeyGrant, type Principal, type Standing } from "./principal.ts";
-import type { ProvenUser } from "./provider.ts";
+import type { ProvenUser } from "./proven-user.ts";
 
 export interface IdentityDeps {
   /** Empty: no admin key is configured, and none is accepted. */

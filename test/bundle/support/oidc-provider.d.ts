@@ -1,0 +1,31 @@
+/** What the tests use of `oidc-provider`, which brings no types. */
+declare module "oidc-provider" {
+  import type { IncomingMessage, ServerResponse } from "node:http";
+
+  interface Grant {
+    addOIDCScope(scope: string): void;
+    addResourceScope(resource: string, scope: string): void;
+    save(): Promise<string>;
+  }
+
+  interface Context {
+    readonly oidc: {
+      readonly provider: Provider;
+      readonly client: { readonly clientId: string };
+      readonly session: { readonly accountId: string };
+      readonly params: Readonly<Record<string, unknown>>;
+    };
+  }
+
+  export class Provider {
+    constructor(issuer: string, configuration: object);
+    readonly Grant: new (of: {
+      clientId: string;
+      accountId: string;
+    }) => Grant;
+    readonly Client: { readonly adapter: { upsert(id: string, metadata: object): Promise<void> } };
+    callback(): (incoming: IncomingMessage, outgoing: ServerResponse) => Promise<void>;
+    interactionFinished(incoming: IncomingMessage, outgoing: ServerResponse, result: object): Promise<void>;
+    on(event: string, listener: (context: unknown, error: unknown) => void): void;
+  }
+}
