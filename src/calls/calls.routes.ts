@@ -6,12 +6,12 @@ export const callOperations = [
     {
       method: "GET",
       path: "/v1/calls",
-      needs: "platform_admin",
-      summary: "List tool calls of the org, newest first",
+      needs: "member",
+      summary: "List tool calls of the org, newest first; members see their own",
       query: CallQuery,
       status: 200,
       answer: CallPage,
     },
-    ({ services, principal, query }) => services.calls.list(principal.org, query),
+    ({ services, principal, query }) => services.calls.list(principal, query),
   ),
 ];

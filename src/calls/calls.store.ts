@@ -9,6 +9,8 @@ export interface CallFilters {
   readonly tool?: string;
   readonly virtual_key_id?: string;
   readonly ok?: boolean;
+  /** Of one user. */
+  readonly sub?: string;
 }
 
 /** The row a page begins behind. */
@@ -57,6 +59,7 @@ export function d1CallStore(d1: D1Database): CallStore {
             filters.server_id === undefined ? undefined : eq(toolCalls.server_id, filters.server_id),
             filters.tool === undefined ? undefined : eq(toolCalls.tool, filters.tool),
             filters.virtual_key_id === undefined ? undefined : eq(toolCalls.virtual_key_id, filters.virtual_key_id),
+            filters.sub === undefined ? undefined : eq(toolCalls.sub, filters.sub),
             filters.ok === undefined ? undefined : eq(toolCalls.ok, filters.ok),
             earlier,
           ),

@@ -1,6 +1,7 @@
 /** The use cases of the call log. */
 import { GatewayError } from "../failure/gateway-error.ts";
 import { parsePage } from "../http/page.ts";
+import { isOrgAdmin, type Principal } from "../identity/principal.ts";
 import { isoTime } from "../platform/clock.ts";
 import type { CallRow } from "./call.ts";
 import type { CallFilters, CallPosition, CallStore } from "./calls.store.ts";
@@ -8,13 +9,18 @@ import { type CallPage, type CallQuery, type CallView, Cursor } from "./calls.wi
 
 export function createCalls({ store }: { store: CallStore }) {
   return {
-    /** @throws GatewayError `invalid_request`, field `cursor` */
-    async list(orgId: string, query: CallQuery): Promise<CallPage> {
+    /**
+     * The calls of the principal's org, newest first; members see their own.
+     *
+     * @throws GatewayError `invalid_request`, field `cursor`
+     */
+    async list(principal: Principal, query: CallQuery): Promise<CallPage> {
       const { page_size } = parsePage({ page_size: query.page_size });
       const filters = filtersOf(query);
       const after = query.cursor === undefined ? null : positionOf(query.cursor);
       // One more than is shown tells whether there is a next page.
-      const found = await store.list(orgId, filters, after, page_size + 1);
+      const own = isOrgAdmin(principal) ? {} : { sub: principal.id };
+      const found = await store.list(principal.org, { ...filters, ...own }, after, page_size + 1);
       const rows = found.slice(0, page_size);
       const last = rows.at(-1);
       return {

@@ -3,7 +3,7 @@ import { drizzle } from "drizzle-orm/d1";
 import { generations } from "../catalog/catalog.tables.ts";
 import { withOutages } from "../failure/unavailable.ts";
 import type { PageRequest } from "../http/page.ts";
-import { serverContexts, serverOrgs, servers } from "./registry.tables.ts";
+import { isVisibleTo, serverContexts, servers } from "./registry.tables.ts";
 
 /** What an org tells its agents about a server (RB-22). */
 export interface OrgContext {
@@ -39,11 +39,11 @@ export function d1OrgContextStore(d1: D1Database): OrgContextStore {
       .where(and(eq(generations.org_id, orgId), sql`changes() > 0`));
   return withOutages<OrgContextStore>({
     async isVisible(orgId, serverId) {
-      const [found, orgIds] = await db.batch([
-        db.select({ id: servers.server_id }).from(servers).where(eq(servers.server_id, serverId)),
-        db.select().from(serverOrgs).where(eq(serverOrgs.server_id, serverId)),
-      ]);
-      return found.length > 0 && (orgIds.length === 0 || orgIds.some(({ org_id }) => org_id === orgId));
+      const [found] = await db
+        .select({ id: servers.server_id })
+        .from(servers)
+        .where(and(eq(servers.server_id, serverId), isVisibleTo(orgId)));
+      return found !== undefined;
     },
 
     async get(orgId, serverId) {

@@ -4,7 +4,7 @@ import { operations } from "../../src/app.ts";
 import { accepted, createOrg, offline, refusal, stored } from "../support/api.ts";
 import { startWithUsers, type UserGateway } from "../support/users.ts";
 
-const RANKS = ["user", "member", "org_admin", "platform_admin"] as const;
+const RANKS: readonly string[] = ["user", "member", "org_admin", "platform_admin"];
 
 /** One user of each rank, and one with a role in another org only. */
 async function startWithRanks(): Promise<UserGateway> {

@@ -1,0 +1,155 @@
+/** That nothing of an org is read or written without the org: the SQL of every store, as it reaches the database (OT-3). */
+import { env } from "cloudflare:workers";
+import { describe, expect, it } from "vitest";
+import { d1MemberStore } from "../../src/access/members.store.ts";
+import { d1OrgStore } from "../../src/access/orgs.store.ts";
+import { d1VirtualKeyStore } from "../../src/access/virtual-keys.store.ts";
+import { d1CallStore } from "../../src/calls/calls.store.ts";
+import { d1CatalogStore } from "../../src/catalog/catalog.store.ts";
+import { d1ChangeStore } from "../../src/catalog/changes.store.ts";
+import { d1OrgContextStore } from "../../src/registry/org-contexts.store.ts";
+import { d1RegistryStore } from "../../src/registry/registry.store.ts";
+
+const STORES = {
+  members: d1MemberStore,
+  orgs: d1OrgStore,
+  virtualKeys: d1VirtualKeyStore,
+  calls: d1CallStore,
+  catalog: d1CatalogStore,
+  changes: d1ChangeStore,
+  orgContexts: d1OrgContextStore,
+  registry: d1RegistryStore,
+};
+
+/** What is not of one org, and why. A store function that is new has to bind its org, or to stand here with a reason. */
+const EXCEPTIONS: Readonly<Record<string, string>> = {
+  "members.orgsOf": "finds the orgs of a person, before any is known",
+  "orgs.list": "lists the orgs that somebody belongs to",
+  "virtualKeys.findByHash": "finds the org of a credential, before it is known",
+  "calls.append": "moves rows that name their own org",
+  "catalog.stored": "the connector's, which works for every org that sees the server",
+  "catalog.apply": "the connector's",
+  "registry.recordSighting": "the connector's",
+  "registry.insert": "writes a server whose orgs are an argument",
+  "registry.update": "conditional on a record that was read in a scope",
+  "registry.remove": "follows a read in a scope that may edit the server",
+  "registry.details": "belongs to records that were read in a scope",
+  "registry.existingOrgs": "answers which orgs there are, for whoever gives a server to them",
+  "registry.enabled": "the allowlist is of the platform",
+  "registry.events": "the allowlist is of the platform",
+  "catalog.approved": "the Bifrost surface's, which is for admins of the platform",
+  "virtualKeys.ofServers": "the Bifrost surface's, which is for admins of the platform",
+  "virtualKeys.insert": "looks up which servers there are only to say which field is to blame",
+  "orgContexts.list": "the contexts of all orgs, for admins of the platform",
+};
+
+/** An org by which every statement that is about one can be told. */
+const ORG = "the-org-of-this-test";
+
+/** What belongs to orgs. */
+const TENANT_TABLES =
+  /\b(orgs|groups|members|group_members|virtual_keys|virtual_key_servers|server_contexts|tool_calls|servers|server_tools|tool_changes)\b/;
+
+/** A database that remembers each statement with what was bound to it. */
+function recordingDatabase() {
+  const statements: { sql: string; bound: unknown[] }[] = [];
+  const db = new Proxy(env.DB, {
+    get(target, property) {
+      if (property === "prepare") {
+        return (sql: string) => {
+          const statement = { sql, bound: [] as unknown[] };
+          statements.push(statement);
+          const prepared = target.prepare(sql);
+          return new Proxy(prepared, {
+            get(of, name) {
+              if (name === "bind") {
+                return (...bound: unknown[]) => {
+                  statement.bound = bound;
+                  return of.bind(...bound);
+                };
+              }
+              const value = Reflect.get(of, name);
+              return typeof value === "function" ? value.bind(of) : value;
+            },
+          });
+        };
+      }
+      const value = Reflect.get(target, property);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+  return { db, statements };
+}
+
+/** Something for every argument behind the org: what it is does not matter, the statement is the same. */
+const anything: unknown = new Proxy(
+  { page: 0, page_size: 10, limit: 10, offset: 0 },
+  {
+    get: (target, name) =>
+      Reflect.get(target, name) ?? (name === "toJSON" ? () => [] : name === Symbol.iterator ? undefined : "x"),
+  },
+);
+const ARGUMENTS = ["x", anything, anything, anything];
+/** Where the order of arguments matters for the statement to be made at all. */
+const GIVEN: Readonly<Record<string, readonly unknown[]>> = {
+  "members.list": [anything],
+  "members.put": [{ user_id: "u", role: "member", email: null, created: 0 }, true],
+  "members.remove": ["u", true],
+  "members.groupMembers": ["g", anything],
+  "members.putGroupMember": [{ group_id: "g", user_id: "u", is_admin: true }],
+  "orgs.insert": [{ name: "n", readme: "", instructions: "", created: 0 }],
+  "orgs.update": [{ name: "n" }],
+  "orgs.groups": [anything],
+  "orgs.insertGroup": [{ group_id: "g", name: "n", created: 0 }],
+  "orgs.renameGroup": ["g", "n"],
+  "virtualKeys.list": [anything],
+  "virtualKeys.assignments": [["k"]],
+  "virtualKeys.insert": [
+    {
+      virtual_key_id: "k",
+      name: "n",
+      description: "",
+      value_hash: "h",
+      last4: "1234",
+      is_active: true,
+      created: 0,
+      created_by: "x",
+      modified: 0,
+      modified_by: "x",
+    },
+    [],
+  ],
+  "virtualKeys.update": ["k", { modified: 0, modified_by: "x" }, []],
+  "calls.list": [{}, null, 10],
+  "catalog.list": ["s", false, anything],
+  "catalog.definitions": [[["s", "t"]]],
+  "changes.changes": ["s", null, anything],
+  "changes.decide": ["s", null, { state: "approved", by: "x", at: 0 }],
+  "registry.list": [{}, { by: "id", direction: "asc" }, anything],
+  "registry.find": [null, { limit: 1, offset: 0 }],
+  "orgContexts.put": [{ server_id: "s", context: "c", created: 0, created_by: "x", modified: 0, modified_by: "x" }],
+};
+
+const functions = Object.entries(STORES).flatMap(([store, create]) =>
+  Object.keys(create(env.DB)).map((name) => ({ id: `${store}.${name}`, create, name })),
+);
+
+describe("every store", () => {
+  it.each(functions.filter(({ id }) => !(id in EXCEPTIONS)))(
+    "binds its org in $id [OT-3]",
+    async ({ id, create, name }) => {
+      const { db, statements } = recordingDatabase();
+      const store = create(db) as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>;
+      // What the database makes of it does not matter: a constraint may refuse rows of an org that is not there.
+      await store[name]?.(ORG, ...(GIVEN[id] ?? ARGUMENTS)).catch(() => undefined);
+      const about = statements.filter(({ sql }) => TENANT_TABLES.test(sql.replaceAll('"', "")));
+      expect(statements.some(({ bound }) => bound.includes(ORG))).toBe(true);
+      for (const { sql, bound } of about) expect({ sql, isBound: bound.includes(ORG) }).toEqual({ sql, isBound: true });
+    },
+  );
+
+  it("is listed as an exception only where there is such a function", () => {
+    const ids = functions.map(({ id }) => id);
+    expect(Object.keys(EXCEPTIONS).filter((id) => !ids.includes(id))).toEqual([]);
+  });
+});
