@@ -166,6 +166,7 @@ function startLink(
   async function request(key: string, value: Received["value"], { body = "", signal }: Outgoing): Promise<Response> {
     if (pending.has(key)) return new Response(null, { status: 409 });
     let own: Pending | undefined;
+    const begun = Promise.withResolvers<void>();
     const stream = new ReadableStream<Uint8Array>(
       {
         start(controller) {
@@ -173,10 +174,14 @@ function startLink(
           own = {
             progressToken: progressTokenOf(value),
             put(text) {
+              begun.resolve();
               controller.enqueue(encoder.encode(`data: ${text.replace(/\r\n|\n|\r/g, "\ndata: ")}\n\n`));
               if ((controller.desiredSize ?? 0) < -MAX_WAITING_BYTES) giveUp(true);
             },
-            end: () => controller.close(),
+            end() {
+              begun.resolve();
+              controller.close();
+            },
           };
           pending.set(key, own);
           rest();
@@ -192,10 +197,15 @@ function startLink(
       tell({ method: "notifications/cancelled", params: { requestId: value["id"], reason: "nobody waits for it" } });
     };
     signal.addEventListener("abort", () => giveUp(true));
-    try {
-      const response = await post(body, signal);
+    const posted = post(body, signal).then(async (response) => {
       await response.body?.cancel();
-      if (response.ok) {
+      return response;
+    });
+    try {
+      // A server may answer the request, or tell of its progress, before it says that it has taken it.
+      const response = await Promise.race([posted, begun.promise]);
+      if (response === undefined || response.ok) {
+        posted.catch(() => undefined);
         return new Response(stream, { headers: { "Content-Type": "text/event-stream", "Mcp-Session-Id": id } });
       }
       drop(key, own);

@@ -106,13 +106,13 @@ ${entries.map(
 }
 
 function operationOf(entry: Entry): Html {
-  const { operationId, method, path, summary, security, parameters, requestBody, responses } = entry;
+  const { operationId, method, path, summary, description, parameters, requestBody, responses } = entry;
   const answers = Object.entries(responses);
   const failures = answers.filter(([status]) => Number(status) >= 400);
   return html`<article>
 <h3 id="${operationId}"><a href="#${operationId}">${summary}</a></h3>
 <p class="route">${methodBadge(method)} <code>${pathText(path)}</code></p>
-<p class="note">${security.length === 0 ? "Needs no credential." : html`Needs <code>ADMIN_KEY</code>.`}
+<p class="note">${description}
 Operation <code>${operationId}</code>.</p>
 ${parameters.length > 0 && html`<h4>Parameters</h4>${fieldList(parameters.map(parameterField), "input")}`}
 ${Object.values(requestBody?.content ?? {}).map(({ schema }) => html`<h4>Body</h4>${content(schema, "input")}`)}

@@ -26,6 +26,8 @@ export interface DocumentedOperation {
   readonly operationId: string;
   readonly tags: readonly string[];
   readonly summary: string;
+  /** Who may call it. */
+  readonly description: string;
   readonly security: readonly Readonly<Record<string, readonly string[]>>[];
   readonly parameters: readonly Parameter[];
   readonly requestBody?: { readonly required: true; readonly content: Content };
@@ -50,7 +52,8 @@ export type JsonSchema = z.core.JSONSchema.BaseSchema;
 /** By media type. */
 type Content = Readonly<Record<string, { readonly schema: JsonSchema }>>;
 
-const DESCRIPTION = `The JSON API of Postern, for administrators. Send \`ADMIN_KEY\` as a bearer token.
+const DESCRIPTION = `The JSON API of Postern. Send a token of the operator's identity provider, or \`ADMIN_KEY\`, as a \
+bearer token.
 
 Bodies are JSON objects; a field that is not known is refused. Date-times are ISO 8601 in UTC. Ids are opaque strings.
 
@@ -62,13 +65,30 @@ are not known are ignored, \`null\` counts as omitted, and errors have Bifrost's
 
 Agents do not use this API. They speak MCP with \`/mcp\` for all their servers, or with \`/mcp/{server}\` for one.`;
 
-const ADMIN_KEY = { admin_key: { type: "http", scheme: "bearer", description: "The `ADMIN_KEY` of the gateway." } };
+const SECURITY_SCHEMES = {
+  user_token: { type: "http", scheme: "bearer", description: "A token of the operator's identity provider." },
+  admin_key: {
+    type: "http",
+    scheme: "bearer",
+    description: "The `ADMIN_KEY` of the gateway: an admin of the platform.",
+  },
+};
+const SECURITY = Object.keys(SECURITY_SCHEMES).map((name) => ({ [name]: [] }));
+
+/** Who may call an operation, in words. */
+const WHO: Readonly<Record<OperationSpec["needs"], string>> = {
+  anyone: "For anybody: it needs no credential.",
+  user: "For every user.",
+  member: "For members of the org.",
+  org_admin: "For admins of the org.",
+  platform_admin: "For admins of the platform.",
+};
 
 const ORG_ID: Parameter = {
   name: "X-Org-Id",
   in: "header",
   required: false,
-  description: "The org to act in. Without it: the default org.",
+  description: "The org to act in. Without it: the org of the token, the user's only one, or the default org.",
   schema: { type: "string" },
 };
 
@@ -107,13 +127,14 @@ export function openApiOf(specs: readonly OperationSpec[]): OpenApi {
       operationId: id,
       tags: [tagOf(spec)],
       summary: spec.summary,
-      security: isOpen ? [] : [{ admin_key: [] }],
+      description: WHO[spec.needs],
+      security: isOpen ? [] : SECURITY,
       parameters: [
         ...paramsOf(spec.path).map(
           (name): Parameter => ({ name, in: "path", required: true, schema: { type: "string" } }),
         ),
         ...queryParameters(inputs.parts[`${id}.query`]),
-        ...(isOpen ? [] : [ORG_ID]),
+        ...(isOpen || paramsOf(spec.path).includes("org_id") ? [] : [ORG_ID]),
       ],
       ...(body === undefined
         ? {}
@@ -133,7 +154,7 @@ export function openApiOf(specs: readonly OperationSpec[]): OpenApi {
     servers: [{ url: "/" }],
     tags: [...new Set(specs.map(tagOf))].map((name) => ({ name })),
     paths,
-    components: { securitySchemes: ADMIN_KEY, schemas: { ...inputs.named, ...outputs.named } },
+    components: { securitySchemes: SECURITY_SCHEMES, schemas: { ...inputs.named, ...outputs.named } },
   };
 }
 

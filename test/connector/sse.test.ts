@@ -200,6 +200,22 @@ describe("a server over HTTP+SSE", () => {
       .toMatchObject({ method: "notifications/cancelled", params: { requestId: calls[0]?.message["id"] } });
   });
 
+  it("may answer a call before it says that it has taken it", async () => {
+    const { upstream, gateway } = startWith();
+    const agent = await agentOf(gateway, { name: "old", server_url: "https://old.example/sse" });
+    upstream.change({
+      first({ method, message }) {
+        if (method !== "POST" || message["method"] !== "tools/call") return undefined;
+        const id = JSON.stringify(message["id"]);
+        upstream.streams.at(-1)?.push(resultOf(id, "at once"));
+        // The answer to the message itself never ends.
+        return new Promise<Response>(() => undefined);
+      },
+    });
+    const answer = await agent.modern("/mcp", "tools/call", { name: "old__search", arguments: {} });
+    expect(await answer.text()).toContain("at once");
+  });
+
   it("gets a pong, and a refusal of what nobody declared, while nobody calls it", async () => {
     const { upstream, gateway } = startWith();
     const agent = await agentOf(gateway, { name: "old", server_url: "https://old.example/sse" });

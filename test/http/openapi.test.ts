@@ -79,7 +79,7 @@ describe("the OpenAPI document", () => {
     for (const { spec } of operations) {
       const operation = document.paths[spec.path.replace(/:(\w+)/g, "{$1}")]?.[spec.method.toLowerCase()];
       const isOpen = spec.needs === "anyone";
-      expect(operation?.security, spec.path).toEqual(isOpen ? [] : [{ admin_key: [] }]);
+      expect(operation?.security, spec.path).toEqual(isOpen ? [] : [{ user_token: [] }, { admin_key: [] }]);
       expect(Object.keys(operation?.responses ?? {}).includes("401"), spec.path).toBe(!isOpen);
     }
   });

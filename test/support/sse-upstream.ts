@@ -22,7 +22,7 @@ export interface SseScript {
   /** What the `endpoint` event names; by default an address of this server. */
   readonly endpoint?: string;
   /** Answers anything, before the script does; undefined leaves it to the script. */
-  readonly first?: (seen: Pick<Seen, "method" | "url" | "message">) => Response | undefined;
+  readonly first?: (seen: Pick<Seen, "method" | "url" | "message">) => Response | Promise<Response> | undefined;
 }
 
 export interface SseServer {
