@@ -1,6 +1,7 @@
 /** What the Worker may reach, and the events that say when that changed (RG-15, RG-25). Pure. */
 import { portOf } from "../platform/address.ts";
 import type { NewId } from "../platform/ids.ts";
+import { ISSUER_FIELDS } from "./oauth-fields.ts";
 import type { ServerRecord } from "./server-record.ts";
 
 export type WriteMode = "create" | "update" | "delete";
@@ -45,24 +46,30 @@ export interface AllowlistEntry {
   readonly protocol: "tcp";
   /** `mcp:<name>`; the first by name where several servers share an endpoint. */
   readonly source: string;
-  readonly purpose: "mcp_runtime";
+  /** The server itself, or its authorization server. */
+  readonly purpose: "mcp_runtime" | "mcp_oauth";
 }
 
-/** Host and port of each enabled server, in lower case, each once; sorted by source. */
-export function allowlistOf(
-  servers: readonly Pick<ServerRecord, "name" | "server_url" | "enabled">[],
-): AllowlistEntry[] {
+/** What the allowlist is made of. */
+export type ReachedServer = Pick<ServerRecord, "name" | "server_url" | "enabled" | (typeof ISSUER_FIELDS)[number]>;
+
+/** Host and port of each enabled server and of its OAuth endpoints, in lower case, each once; sorted by source. */
+export function allowlistOf(servers: readonly ReachedServer[]): AllowlistEntry[] {
   const entries = new Map<string, AllowlistEntry>();
   const enabled = servers
-    .filter((server) => server.enabled && server.server_url !== "")
-    .map(({ name, server_url }) => ({ name: name.toLowerCase(), server_url }));
-  for (const { name, server_url } of enabled.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
-    const url = new URL(server_url);
-    const { hostname } = url;
-    const number = portOf(url);
-    const key = `${hostname}:${number}`;
-    if (entries.has(key)) continue;
-    entries.set(key, { host: hostname, port: number, protocol: "tcp", source: `mcp:${name}`, purpose: "mcp_runtime" });
+    .filter((server) => server.enabled)
+    .map((server) => ({ ...server, source: `mcp:${server.name.toLowerCase()}` }));
+  for (const { source, server_url, ...server } of enabled.toSorted((a, b) => (a.source < b.source ? -1 : 1))) {
+    add(server_url, { source, purpose: "mcp_runtime" });
+    for (const field of ISSUER_FIELDS) add(server[field], { source, purpose: "mcp_oauth" });
   }
   return [...entries.values()];
+
+  function add(text: string | null, what: Pick<AllowlistEntry, "source" | "purpose">): void {
+    if (text === null || text === "") return;
+    const url = new URL(text);
+    const [host, port] = [url.hostname, portOf(url)];
+    const key = `${what.purpose} ${host}:${port}`;
+    if (!entries.has(key)) entries.set(key, { host, port, protocol: "tcp", ...what });
+  }
 }

@@ -7,7 +7,7 @@ import { generations, serverTools } from "../catalog/catalog.tables.ts";
 import { GatewayError } from "../failure/gateway-error.ts";
 import { withOutages } from "../failure/unavailable.ts";
 import type { PageRequest } from "../http/page.ts";
-import type { AllowlistEvent } from "./allowlist.ts";
+import type { AllowlistEvent, ReachedServer } from "./allowlist.ts";
 import { allowlistEvents, isVisibleTo, serverOrgs, servers } from "./registry.tables.ts";
 import { addOrgs, explainKeys, keyStatements, orgStatements, policyStatements } from "./server-parts.store.ts";
 import { DEFAULT_TIMEOUT_MS, type ServerRecord, type ServerSighting } from "./server-record.ts";
@@ -84,15 +84,15 @@ export interface RegistryStore {
   ): Promise<ServerRecord | null | "overtaken">;
   /** @returns Whether there was one. */
   remove(serverId: string, event: AllowlistEvent): Promise<boolean>;
-  /** Name and endpoint of every enabled server. */
-  enabled(): Promise<Pick<ServerRecord, "name" | "server_url" | "enabled">[]>;
+  /** Name and endpoints of every enabled server. */
+  enabled(): Promise<ReachedServer[]>;
   /** Newest first. */
   events(page: PageRequest): Promise<{ rows: AllowlistEvent[]; total: number }>;
   /** Policy of every tool, sorted by name, and the orgs of these servers, sorted; by server. */
   details(serverIds: readonly string[]): Promise<Map<string, ServerDetails>>;
   /** Those of these orgs that exist. */
   existingOrgs(orgIds: readonly string[]): Promise<string[]>;
-  /** Notes what the connector found, unless the endpoint has changed since it looked. */
+  /** Notes what the connector found, unless the endpoint has changed, or was switched off, since it looked. */
   recordSighting(serverId: string, serverUrl: string, sighting: ServerSighting): Promise<void>;
 }
 
@@ -225,10 +225,7 @@ export function d1RegistryStore(d1: D1Database): RegistryStore {
     },
 
     async enabled() {
-      return db
-        .select({ name: servers.name, server_url: servers.server_url, enabled: servers.enabled })
-        .from(servers)
-        .where(eq(servers.enabled, true));
+      return db.select().from(servers).where(eq(servers.enabled, true));
     },
 
     async events({ page, page_size }) {
@@ -236,7 +233,8 @@ export function d1RegistryStore(d1: D1Database): RegistryStore {
         db
           .select()
           .from(allowlistEvents)
-          .orderBy(desc(allowlistEvents.created_at), desc(allowlistEvents.event_id))
+          // Of one millisecond, the one that was stored last: ids of one millisecond are in no order.
+          .orderBy(desc(allowlistEvents.created_at), desc(sql`rowid`))
           .limit(page_size)
           .offset(page * page_size),
         db.select({ total: count() }).from(allowlistEvents),
@@ -278,7 +276,14 @@ export function d1RegistryStore(d1: D1Database): RegistryStore {
       await db
         .update(servers)
         .set(sighting)
-        .where(and(eq(servers.server_id, serverId), eq(servers.server_url, serverUrl)));
+        .where(
+          and(
+            eq(servers.server_id, serverId),
+            eq(servers.server_url, serverUrl),
+            // What is off or not registered at its issuer has no connection to be seen (PS-64).
+            and(eq(servers.enabled, true), eq(servers.status, "active")),
+          ),
+        );
     },
   });
 }

@@ -140,7 +140,7 @@ export const AllowlistEntryView = z.strictObject({
   port: z.int(),
   protocol: z.literal("tcp"),
   source: z.string(),
-  purpose: z.literal("mcp_runtime"),
+  purpose: z.enum(["mcp_runtime", "mcp_oauth"]),
 });
 
 export const OrgIds = z.strictObject({ org_ids: fields.org_ids });
