@@ -97,6 +97,7 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
     decided,
   }: Parameters<CatalogStore["apply"]>[0]) => sql`SELECT 1 FROM servers
       WHERE server_id = ${server_id} AND server_url = ${server_url} AND connection_type = ${connection_type}
+        AND enabled AND status = 'active'
         AND tool_mode = ${tool_mode} AND ${decidedOf(server_id)} = ${decided}`;
 
   const upsert = (serverId: string, rows: readonly ToolRow[], withPolicy: boolean) =>

@@ -48,7 +48,7 @@ export class Connector extends DurableObject<Env> {
     const plan = this.#plan();
     const now = this.#services.clock();
     try {
-      if (plan.discovery_at !== null && plan.discovery_at <= now) await this.discover();
+      if (plan.discovery_at !== null && plan.discovery_at <= now) await this.#look(plan);
       else if (plan.health_at !== null && plan.health_at <= now) await this.#check(plan);
       else await this.#wake(plan);
     } catch (thrown) {
@@ -58,25 +58,31 @@ export class Connector extends DurableObject<Env> {
     }
   }
 
-  #start(): Promise<Discovered> {
-    const run = this.#discoverAndPlan().finally(() => {
+  /** A discovery that nobody has asked for; what somebody has asked for meanwhile is one. */
+  async #look({ failures }: Plan): Promise<void> {
+    await (this.#running === null ? this.#start(failures) : this.discover());
+  }
+
+  #start(failures: number | null = null): Promise<Discovered> {
+    const run = this.#discoverAndPlan(failures).finally(() => {
       this.#running = null;
     });
     this.#running = run;
     return run;
   }
 
-  async #discoverAndPlan(): Promise<Discovered> {
-    const discovered = await this.#services.connector.discover(this.ctx.id.name ?? "");
+  async #discoverAndPlan(failures: number | null): Promise<Discovered> {
+    const discovered = await this.#services.connector.discover(this.ctx.id.name ?? "", failures);
     const isGone = !discovered.ok && (discovered.code === "not_found" || discovered.code === "invalid_request");
     if (isGone) await this.forget();
     else await this.#follow("discovery", discovered.ok);
     return discovered;
   }
 
-  async #check({ failures }: Plan): Promise<void> {
-    const checked = await this.#services.connector.check(this.ctx.id.name ?? "", failures);
+  async #check(plan: Plan): Promise<void> {
+    const checked = await this.#services.connector.check(this.ctx.id.name ?? "", plan.failures);
     if (checked === "gone") await this.forget();
+    else if (checked === "unseen") await this.#look(plan);
     else await this.#follow("health", checked === "well");
   }
 

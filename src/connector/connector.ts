@@ -10,6 +10,7 @@ import {
   DEFAULT_TIMEOUT_MS,
   type ServerRecord,
   type ServerSighting,
+  type ServerState,
   WAITING_FOR_BRIDGE,
 } from "../registry/server-record.ts";
 import type { Target } from "./exchange.ts";
@@ -66,16 +67,24 @@ function transportOf({ connection_type }: ServerRecord): Transport {
   return connection_type === "sse" ? "sse" : "http";
 }
 
+/** What a server is after a look that failed (PS-65). @param failures How many in a row had failed before it. */
+function stateAfter(failures: number, { state }: ServerRecord): ServerState {
+  return failures + 1 >= FAILURES_TO_DISCONNECT ? "disconnected" : state;
+}
+
 /** How often a discovery starts over because an admin changed the server under it. */
 const MAX_ROUNDS = 3;
 
 /** What a check of a server's health came to. */
-export type Checked = "well" | "failed" | "gone";
+export type Checked = "well" | "failed" | "unseen" | "gone";
 
 export function createConnector({ registry, catalog, targetOf, sendTo, clock, newId }: ConnectorDeps) {
-  async function failed(record: ServerRecord, { stage, message, isTimeout }: ConnectFailure): Promise<Discovered> {
+  async function failed(record: ServerRecord, failure: ConnectFailure, failures: number | null): Promise<Discovered> {
+    const { stage, message, isTimeout } = failure;
     const last_failure = { stage, message, at: clock() };
-    await registry.recordSighting(record.server_id, record.server_url, { state: "error", last_failure });
+    const isLook = failures !== null && stage !== "discover";
+    const state = isLook ? stateAfter(failures, record) : "error";
+    await registry.recordSighting(record.server_id, record.server_url, { state, last_failure });
     return { ok: false, code: isTimeout ? "upstream_timeout" : "upstream_failed", message };
   }
 
@@ -98,19 +107,24 @@ export function createConnector({ registry, catalog, targetOf, sendTo, clock, ne
       return null;
     },
 
-    /** Probes the server, reads its tools and stores both (PS-24). A failure leaves the catalog as it was. */
-    async discover(serverId: string): Promise<Discovered> {
+    /**
+     * Probes the server, reads its tools and stores both (PS-24). A failure leaves the catalog as it was.
+     *
+     * @param failures Given where nobody has asked and a server is looked at by the way: how many looks in a row have
+     *   failed before this one. One that cannot be reached then counts as it does for `check` (PS-65).
+     */
+    async discover(serverId: string, failures: number | null = null): Promise<Discovered> {
       for (let round = 0; round < MAX_ROUNDS; round++) {
         const record = await registry.get(serverId);
         if (record === null) return { ok: false, code: "not_found", message: "There is no such server." };
         const refusal = refusalOf(record);
         if (refusal !== null) return { ok: false, code: "invalid_request", message: refusal };
         const connected = await connectTo(record);
-        if (!connected.ok) return failed(record, connected.failure);
+        if (!connected.ok) return failed(record, connected.failure, failures);
         const { verdict } = connected.connection;
         const listed = await listTools(connected.connection.line, verdict);
         await connected.connection.close();
-        if (!listed.ok) return failed(record, listed.failure);
+        if (!listed.ok) return failed(record, listed.failure, failures);
 
         const { era, server_info, instructions } = verdict;
         const standing = await catalog.stored(serverId);
@@ -138,11 +152,12 @@ export function createConnector({ registry, catalog, targetOf, sendTo, clock, ne
      * Checks on a server and notes in its record what has changed (BF-64). A failure never touches `status`.
      *
      * @param failures How many checks in a row have failed before this one.
-     * @returns "gone" for a server that is deleted, disabled or not looked at yet.
+     * @returns "gone" for a server that there is nothing to ask of, "unseen" for one that has never been discovered.
      */
     async check(serverId: string, failures: number): Promise<Checked> {
       const record = await registry.get(serverId);
-      if (record === null || !record.enabled || record.era === null) return "gone";
+      if (record === null || refusalOf(record) !== null) return "gone";
+      if (record.era === null) return "unseen";
       const line = {
         send: sendTo(record),
         target: await targetOf(record),
@@ -158,10 +173,8 @@ export function createConnector({ registry, catalog, targetOf, sendTo, clock, ne
         return "well";
       }
       const { stage, message } = failure;
-      const isLost = failures + 1 >= FAILURES_TO_DISCONNECT;
-      const state = isLost ? "disconnected" : record.state;
       const last_failure = { stage, message, at: clock() };
-      await registry.recordSighting(serverId, record.server_url, { state, last_failure });
+      await registry.recordSighting(serverId, record.server_url, { state: stateAfter(failures, record), last_failure });
       return "failed";
     },
   };

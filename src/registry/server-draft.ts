@@ -170,6 +170,7 @@ export function draftChange(before: Before, patch: ServerPatch, { refusalOf }: D
     canonicalJson(endpoint.stdio_config) !== canonicalJson(record.stdio_config);
   const isOtherEndpoints = ISSUER_FIELDS.some((field) => oauth[field] !== record[field]);
   const policy = policyOf(patch, before);
+  const status = isOtherAuth || isMoved ? initialStatus(auth_type, oauth.registration_mode) : record.status;
   return {
     change: {
       ...(patch.name === undefined ? {} : { name: parseServerName(patch.name) }),
@@ -184,9 +185,9 @@ export function draftChange(before: Before, patch: ServerPatch, { refusalOf }: D
       ...oauth,
       // What was found at one endpoint says nothing about another one.
       ...(isOtherPlace ? { era: null, server_info: null, state: "disconnected", last_failure: null } : {}),
-      ...(isOtherAuth || isMoved
-        ? { status: initialStatus(auth_type, oauth.registration_mode), status_reason: null }
-        : {}),
+      ...(isOtherAuth || isMoved ? { status, status_reason: null } : {}),
+      // What waits for its registration is not connected to (PS-64).
+      ...(status === "active" ? {} : { state: "disconnected" as const }),
       ...("timeout_ms" in patch ? { timeout_ms: parseTimeout(patch.timeout_ms) } : {}),
       ...(patch.allowed_tools === undefined ? {} : { tool_mode: toolModeOf(patch.allowed_tools) }),
       ...(policy?.auto === undefined ? {} : { auto_all: policy.auto[0] === "*" }),

@@ -1,6 +1,7 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { Connector } from "../../src/connector/connector.object.ts";
 import { nextLook, type Plan, planAfter } from "../../src/connector/schedule.ts";
 import { agentOf } from "../support/agent.ts";
 import { startGateway } from "../support/gateway.ts";
@@ -54,37 +55,74 @@ describe("the health of a server", () => {
     expect(await record()).toMatchObject({ state: "connected", last_failure: null });
   });
 
-  it("is lost with the fifth failure in a row and comes back with one success [BF-64]", async () => {
-    const { upstream, look, record } = await startDocs({ era: "modern" }, {});
-    upstream.change({ first: () => new Response("no", { status: 503 }) });
-    const states: string[] = [];
+  it.each([
+    ["connect", 503],
+    ["auth", 401],
+  ])(
+    "is lost with the fifth failure to %s in a row and comes back with one success [BF-64, PS-65]",
+    async (stage, status) => {
+      const { upstream, look, record } = await startDocs({ era: "modern" }, {});
+      const states: string[] = [];
+      const asked: unknown[] = [];
+      for (const failures of [4, 6]) {
+        upstream.change({ first: () => new Response("no", { status }) });
+        for (let n = 0; n < failures; n++) {
+          asked.push((await look()).join());
+          expect(await record()).toMatchObject({ status: "active", last_failure: { stage } });
+          states.push((await record()).state);
+        }
+        upstream.change({ first: undefined });
+        await look();
+        expect(await record()).toMatchObject({ state: "connected", last_failure: null });
+      }
+      const connected = Array(4).fill("connected");
+      expect(states).toEqual([...connected, ...connected, "disconnected", "disconnected"]);
+    },
+  );
+
+  it("is asked for again and again where no discovery has succeeded yet, until one does [PS-65]", async () => {
+    const { upstream, look, record } = await startDocs({
+      era: "modern",
+      first: () => new Response("no", { status: 503 }),
+    });
+    const states = [(await record()).state];
     for (let n = 0; n < 6; n++) {
-      await look();
-      const { state, status, last_failure } = await record();
-      expect([status, last_failure?.stage]).toEqual(["active", "connect"]);
-      states.push(state);
+      expect(await look()).toEqual(["server/discover"]);
+      states.push((await record()).state);
     }
-    // A discovery is among the looks, and its failure is one of connecting (PS-64).
-    expect(states.filter((state) => state === "connected").length).toBeLessThanOrEqual(4);
-    expect(states.at(-1)).not.toBe("connected");
+    // The registration was one look, and the fifth of them in a row that failed is the fourth by alarm.
+    expect(states).toEqual([...Array(4).fill("error"), ...Array(3).fill("disconnected")]);
     upstream.change({ first: undefined });
-    await look();
+    expect(await look()).toEqual(["server/discover", "tools/list"]);
     expect(await record()).toMatchObject({ state: "connected", last_failure: null });
   });
 
-  it("is looked at no more once the server is disabled or deleted, and again when it is enabled", async () => {
-    const { gateway, agent, object, look, upstream } = await startDocs();
-    const path = `/v1/servers/${agent.server_id}`;
-    const alarm = () => runInDurableObject(object, (_, { storage }) => storage.getAlarm());
-    await gateway.admin("PATCH", path, { enabled: false });
-    expect(await look()).toEqual([]);
-    expect(await alarm()).toBeNull();
-    await gateway.admin("PATCH", path, { enabled: true });
-    expect(await alarm()).not.toBeNull();
-    await gateway.admin("DELETE", path);
-    expect(await alarm()).toBeNull();
-    expect(upstream.calls()).toEqual([]);
-  });
+  it.each([
+    ["HEALTH_INTERVAL_MS", 300_000],
+    ["DISCOVERY_INTERVAL_MS", 600_000],
+  ] as const)(
+    "is looked at every %s, give or take a tenth; both at 0 switch it off [PS-65]",
+    async (name, standard) => {
+      const { object } = await startDocs({ era: "modern" });
+      const off = { HEALTH_INTERVAL_MS: "0", DISCOVERY_INTERVAL_MS: "0" };
+      const waits = await runInDurableObject(object, async (_, state) => {
+        const waitWith = async (vars: Record<string, string>) => {
+          await new Connector(state, { ...env, ...vars } as unknown as Env).discover();
+          const at = await state.storage.getAlarm();
+          return at === null ? null : (at - Date.now()) / MINUTE;
+        };
+        const without: Record<string, string> = { ...off };
+        delete without[name];
+        return [await waitWith(without), await waitWith(off), await waitWith({ ...off, [name]: "3600000" })];
+      });
+      // In tenths of what they should be, rounded: 9 to 11.
+      const tenths = (wait: number | null | undefined, ms: number) => Math.round(((wait ?? 0) * 10 * MINUTE) / ms);
+      expect(waits[1]).toBeNull();
+      for (const tenth of [tenths(waits[0], standard), tenths(waits[2], 3_600_000)]) {
+        expect([9, 10, 11]).toContain(tenth);
+      }
+    },
+  );
 
   it("goes on being looked at after an eviction, and discovers what has changed", async () => {
     const { upstream, agent, object, look } = await startDocs({ era: "modern" });
