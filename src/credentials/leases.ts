@@ -21,7 +21,8 @@ const KEEP_MS = 300_000;
 /** @throws GatewayError when the sealed value does not open; nothing is sent then. */
 export async function leaseFor({ sealer, memory, clock }: LeaseDeps, record: ServerRecord): Promise<Lease> {
   const { auth_type, config_sealed, server_id } = record;
-  if (auth_type === "none" || config_sealed === null) return {};
+  // With any other auth_type a stored config is kept and not sent (BF-16, RG-28).
+  if (auth_type !== "headers" || config_sealed === null) return {};
   const key = `${server_id} ${config_sealed}`;
   const held = memory.get(key);
   if (held !== undefined) return held;
