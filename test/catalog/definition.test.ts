@@ -89,7 +89,7 @@ describe("an entry of a tool list", () => {
 describe("the facts of a definition", () => {
   const EMPTY = { type: "object", properties: {} };
 
-  it("are those it has", () => {
+  it("are those it has [RB-26]", () => {
     const facts = {
       title: "Search",
       description: "Finds things.",
@@ -110,7 +110,7 @@ describe("the facts of a definition", () => {
     "{}",
     '{"title":1,"description":["a"],"inputSchema":"x"}',
     '{"title":null,"description":null,"inputSchema":[]}',
-  ])("are defaults where it has none, or none that can be used: %s", (text) => {
+  ])("are defaults where it has none, or none that can be used: %s [RB-26]", (text) => {
     const facts = { title: null, description: "", input_schema: EMPTY, output_schema: null, annotations: null };
     expect(factsOf(text)).toEqual(facts);
   });
@@ -131,7 +131,7 @@ describe("the definition that agents are shown", () => {
   it.each([
     `{"name":"search",${schema}}`,
     ` {\n "name" : "search" , ${schema}, "x": 1.0, "y": 12345678901234567890, "z": "\\u00e9" } `,
-  ])("is the same byte for byte under its own name: %s", (text) => {
+  ])("is the same byte for byte under its own name: %s [RG-27]", (text) => {
     expect(shown(text, "search", false)).toBe(text);
     expect(shown(text, "search", true)).toBe(text);
   });
@@ -147,7 +147,7 @@ describe("the definition that agents are shown", () => {
     '{"name":"a","inputSchema":null}',
     '{"name":"a","inputSchema":[]}',
     '{"name":"a","inputSchema":"x"}',
-  ])("has an input schema where %s has none that can be used", (text) => {
+  ])("has an input schema where %s has none that can be used [RG-27]", (text) => {
     const definition = JSON.parse(shown(text, "a", false));
     expect(definition).toEqual({ name: "a", inputSchema: { type: "object", properties: {} } });
   });

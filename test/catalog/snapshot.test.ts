@@ -63,6 +63,18 @@ describe("a compiled list", () => {
     expect(asked).toHaveLength(2);
   });
 
+  it("is kept for a minute, by its generation [CN-15, RG-27]", async () => {
+    const upstream = scriptedServer({ era: "modern", tools: [tool("search")] });
+    const agent = await agentOf(startGateway(upstream.network), { name: "docs" });
+    const kept: [key: unknown, seconds: number][] = [];
+    const cache: ColoCache = {
+      get: async () => null,
+      put: async (key, _, seconds) => void kept.push([JSON.parse(key)[0], seconds]),
+    };
+    await elsewhere(agent, offline, { cache })();
+    expect(kept).toContainEqual(["tools", 60]);
+  });
+
   it("of an older generation is never served [T-21, PS-7]", async () => {
     const upstream = scriptedServer({ era: "modern", tools: [tool("search")] });
     const gateway = startGateway(upstream.network);

@@ -36,7 +36,7 @@ async function start(fields: Record<string, unknown>, ...tools: string[]) {
 const shown = async (agent: Agent, door = "/mcp/docs") => (await agent.modern(door, "tools/list")).text();
 
 describe("GET /v1/servers/:server_id/tools", () => {
-  it("shows each known or named tool with its policy and what is approved of it", async () => {
+  it("shows each known or named tool with its policy and what is approved of it [RB-26]", async () => {
     const { gateway, path, agent } = await start(
       { allowed_tools: { "read/file": true, later: false } },
       SEARCH,
@@ -90,7 +90,7 @@ describe("GET /v1/servers/:server_id/tools", () => {
 });
 
 describe("a definition", () => {
-  it("is stored and shown byte for byte as it was received [PS-20]", async () => {
+  it("is stored and shown byte for byte as it was received [PS-20, RG-27]", async () => {
     const { agent } = await start(
       {},
       SEARCH,
@@ -128,7 +128,7 @@ describe("a definition", () => {
     expect(await shown(agent)).toContain("search");
   });
 
-  it("that cannot be used is skipped, with a reason, and the others are kept [BF-65]", async () => {
+  it("that cannot be used is skipped, with a reason, and the others are kept [BF-65, RG-27]", async () => {
     const { discover, tools } = await start({}, '{"name":"search"}');
     const report = await discover(
       '{"name":"search"}',

@@ -234,9 +234,59 @@ describe("enabled", () => {
 });
 
 describe("connection_type", () => {
-  it("may not be one that there is not, or that only code can make", async () => {
-    const others = ["", "ftp", "inprocess", 1, true];
+  const STDIO = { server_url: undefined, stdio_config: { command: "npx" } };
+
+  it("is http, sse or stdio, trimmed and in whatever case [RG-9]", async () => {
+    const given = ["http", " HTTP ", "sse", "\tSse\n", "stdio", " STDIO"];
+    const shown: unknown[] = [];
+    for (const connection_type of given) {
+      const own = connection_type.toLowerCase().includes("stdio") ? STDIO : {};
+      const answer = await create({ name: `docs-${shown.length}`, connection_type, ...own });
+      shown.push((await accepted<ServerView>(answer, 201)).connection_type);
+    }
+    expect(shown).toEqual(["http", "http", "sse", "sse", "stdio", "stdio"]);
+  });
+
+  it("may not be one that there is not, or that only code can make, at first or later [RG-9]", async () => {
+    const others = ["", "ftp", "streamable-http", "inprocess", " InProcess ", 1, true, null];
     expect(await refusalsOf("connection_type", others)).toEqual(all(others, invalid("connection_type")));
+    const gateway = startGateway(offline);
+    const { server_id } = await register(gateway);
+    const wordsOf = async (connection_type: string) => {
+      const body = { ...DOCS, name: "other", connection_type };
+      const answers = [
+        await gateway.admin("POST", "/v1/servers", body),
+        await gateway.admin("PATCH", `/v1/servers/${server_id}`, { connection_type }),
+      ];
+      return Promise.all(answers.map(async (answer) => (await answer.json<{ detail: string }>()).detail));
+    };
+    const types = "connection_type must be one of: http, sse, stdio";
+    for (const other of ["ftp", "", "https"]) expect(await wordsOf(other)).toEqual([types, types]);
+    const byCode = "in-process servers must be provided programmatically";
+    expect(await wordsOf("inprocess")).toEqual([byCode, byCode]);
+  });
+
+  it.each(["http", "sse"])("%s needs an endpoint, at first and later [RG-10, RB-6]", async (connection_type) => {
+    const gateway = startGateway(offline);
+    const { server_id } = await register(gateway, { connection_type });
+    const before = await stored();
+    for (const server_url of [undefined, null, "", " "]) {
+      const body = { ...DOCS, name: "other", connection_type, server_url };
+      expect(await refusal(await gateway.admin("POST", "/v1/servers", body))).toEqual(invalid("server_url"));
+      if (server_url === undefined) continue;
+      const moved = await gateway.admin("PATCH", `/v1/servers/${server_id}`, { server_url });
+      expect(await refusal(moved)).toEqual(invalid("server_url"));
+    }
+    expect(await stored()).toEqual(before);
+  });
+
+  it("stdio has no endpoint, and takes none [RB-6]", async () => {
+    const stdio = { connection_type: "stdio", ...STDIO };
+    for (const server_url of [undefined, null]) {
+      const answer = await create({ ...stdio, name: `docs-${server_url}`, server_url });
+      expect(await accepted(answer, 201)).toMatchObject({ server_url: null });
+    }
+    expect(await refusal(await create({ ...stdio, server_url: DOCS.server_url }))).toEqual(invalid("server_url"));
   });
 });
 

@@ -38,7 +38,7 @@ async function toolsOf({ value }: { value: string }): Promise<number> {
 }
 
 describe("PUT /v1/servers/{id}/org-ids", () => {
-  it("hides a server from every other org, at once and on every door [RB-11]", async () => {
+  it("hides a server from every other org, at once and on every door [RB-11, RG-30]", async () => {
     const [acme, other] = [await keyOf("acme"), await keyOf("other")];
     expect([await toolsOf(acme), await toolsOf(other)]).toEqual([1, 1]);
     expect(await (await put(["acme", "acme"])).json()).toMatchObject({ org_ids: ["acme"] });
@@ -62,6 +62,48 @@ describe("PUT /v1/servers/{id}/org-ids", () => {
     expect(await listed.json()).toMatchObject({ rows: [{ org_id: "acme", context: "of acme" }], total_rows: 1 });
     expect((await put([])).status).toBe(200);
     expect([await serversOf("acme", acme), await toolsOf(other)]).toEqual([1, 1]);
+  });
+
+  it("changes which orgs see a server and nothing of the server, and its switch is for all of them [RG-30]", async () => {
+    const acme = await keyOf("acme");
+    const path = `/v1/servers/${server_id}`;
+    const read = async () => (await gateway.admin("GET", path)).json<Record<string, unknown>>();
+    const rowOf = () => env.DB.prepare("SELECT * FROM servers WHERE server_id = ?").bind(server_id).first();
+    const [before, { modified: _, ...row }] = [await read(), (await rowOf()) ?? {}];
+    for (const org_ids of [["acme", "other"], ["acme"], []]) {
+      expect((await put(org_ids)).status).toBe(200);
+      expect(await read()).toEqual({ ...before, org_ids, modified: expect.any(String) });
+      expect(await rowOf()).toEqual({ ...row, modified: expect.any(Number) });
+      expect(await toolsOf(acme)).toBe(1);
+      await gateway.admin("PATCH", path, { enabled: false });
+      expect(await toolsOf(acme)).toBe(0);
+      await gateway.admin("PATCH", path, { enabled: true });
+    }
+    // A name is taken for every org, whoever sees its server.
+    await put(["acme"]);
+    const same = { name: "DOCS", server_url: "https://docs.example/mcp", org_ids: ["other"] };
+    expect((await gateway.admin("POST", "/v1/servers", same)).status).toBe(409);
+  });
+
+  it.each([
+    ["omitted at first", undefined, 201, []],
+    ["empty at first", [], 201, []],
+    ["null at first", null, 400, undefined],
+  ])("%s: %o", async (_, org_ids, status, shown) => {
+    const body = { name: "other", server_url: "https://other.example/mcp", org_ids };
+    const answer = await gateway.admin("POST", "/v1/servers", body);
+    expect([answer.status, (await answer.json<{ org_ids?: unknown }>()).org_ids]).toEqual([status, shown]);
+  });
+
+  it("keeps its orgs where a change omits them, and takes no null", async () => {
+    await put(["acme"]);
+    const patch = async (body: unknown) => {
+      const answer = await gateway.admin("PATCH", `/v1/servers/${server_id}`, body);
+      return [answer.status, (await answer.json<{ org_ids?: unknown }>()).org_ids];
+    };
+    expect(await patch({ display_name: "D" })).toEqual([200, ["acme"]]);
+    expect(await patch({ org_ids: null })).toEqual([400, undefined]);
+    expect(await patch({ org_ids: [] })).toEqual([200, []]);
   });
 
   it("is refused for an org that does not exist, and changes nothing", async () => {

@@ -28,7 +28,7 @@ const REFUSED = [REFUSAL, REFUSAL];
 const ACCEPTED = [201, 200];
 
 describe("server_url", () => {
-  it("may be any https URL of a public host", async () => {
+  it("may be any https URL of a public host [RB-6]", async () => {
     const urls = [
       "https://docs.example/mcp",
       "https://docs.example",
@@ -44,19 +44,19 @@ describe("server_url", () => {
     await expectVerdict(ACCEPTED, urls);
   });
 
-  it("may have 2,048 characters and no more", async () => {
+  it("may have 2,048 characters and no more [RB-6]", async () => {
     const longest = "https://docs.example/".padEnd(2_048, "a");
     await expectVerdict(ACCEPTED, [longest]);
     await expectVerdict(REFUSED, [`${longest}a`]);
   });
 
-  it("is trimmed and otherwise shown as given", async () => {
+  it("is trimmed and otherwise shown as given [RB-6]", async () => {
     const server_url = "https://Docs.example:443/a/../MCP?q=%41";
     const gateway = startGateway(offline);
     expect(await register(gateway, { server_url: `\t ${server_url} \n` })).toMatchObject({ server_url });
   });
 
-  it("may never be no URL, of another scheme, with user info or fragment, or of a special address", async () => {
+  it("may never be no URL, of another scheme, with user info or fragment, or of a special address [RB-6, PS-61, T-5]", async () => {
     const urls = [
       "",
       " ",
@@ -100,7 +100,7 @@ describe("server_url", () => {
     await expectVerdict(REFUSED, urls, DEVELOPMENT);
   });
 
-  it("may be plain http, local or private in development only", async () => {
+  it("may be plain http, local or private in development only [RB-6, PS-61, T-5]", async () => {
     const urls = [
       "http://docs.example/mcp",
       "https://127.0.0.1/mcp",
@@ -136,12 +136,12 @@ describe("server_url", () => {
     await expectVerdict(ACCEPTED, urls, DEVELOPMENT);
   });
 
-  it("is not taken for public by more dots behind it", async () => {
+  it("is not taken for public by more dots behind it [PS-61, T-5]", async () => {
     const urls = ["https://localhost../mcp", "https://docs../mcp", "https://a.internal../mcp"];
     await expectVerdict(REFUSED, urls);
   });
 
-  it("may not be the gateway itself", async () => {
+  it("may not be the gateway itself [PS-61, T-5]", async () => {
     const urls = [
       "https://gateway.example/mcp",
       "https://GATEWAY.example:443/mcp/docs",
