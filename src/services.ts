@@ -137,8 +137,8 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     memory.snapshots.clear();
     memory.principals.clear();
   };
-  const discover = async (serverId: string) => {
-    const discovered = await connectors.discover(serverId);
+  const discover = async (serverId: string, self?: string) => {
+    const discovered = await connectors.discover(serverId, self);
     onWritten();
     if (discovered.ok) return discovered.report;
     throw new GatewayError(discovered.code, discovered.message);

@@ -83,8 +83,8 @@ export const clientOperations = [
       answer: Done,
       failures: ["read_only", "invalid_request", "connect_failed"],
     },
-    async ({ services, principal, param }) => {
-      await services.bifrostClients.reconnect(principal, param("id"));
+    async ({ services, principal, param, self }) => {
+      await services.bifrostClients.reconnect(principal, param("id"), self);
       return done("MCP client reconnected successfully");
     },
   ),

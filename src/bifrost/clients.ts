@@ -67,7 +67,7 @@ export function createClients({ registry, toolsOf, keysOf }: ClientsDeps) {
     },
 
     /** BF-43. @throws GatewayError `not_found`, `invalid_request`, `connect_failed` */
-    async reconnect(actor: Actor, clientId: string): Promise<void> {
+    async reconnect(actor: Actor, clientId: string, self: string): Promise<void> {
       const { record } = await known(registry.get(actor, clientId));
       if (!record.enabled) {
         const message = "cannot reconnect a disabled MCP client: enable the client first";
@@ -78,7 +78,7 @@ export function createClients({ registry, toolsOf, keysOf }: ClientsDeps) {
         throw new GatewayError("invalid_request", message);
       }
       const failures = ["upstream_failed", "upstream_timeout", "invalid_request", "conflict"] as const;
-      await told("Failed to reconnect MCP client", failures, () => known(registry.reconnect(actor, clientId)));
+      await told("Failed to reconnect MCP client", failures, () => known(registry.reconnect(actor, clientId, self)));
     },
 
     /** BF-42. @throws GatewayError `not_found` */

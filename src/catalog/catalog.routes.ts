@@ -61,7 +61,7 @@ export const catalogOperations = [
       answer: DiscoveryReport,
       failures: ["read_only", "invalid_request", "upstream_failed", "upstream_timeout"],
     },
-    ({ services, principal, param }) => services.registry.discover(principal, param("server_id")),
+    ({ services, principal, param, self }) => services.registry.discover(principal, param("server_id"), self),
   ),
   operation(
     {

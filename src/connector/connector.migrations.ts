@@ -4,4 +4,5 @@ export const connectorMigrations: readonly string[] = [
      one INTEGER PRIMARY KEY CHECK (one = 1),
      failures INTEGER NOT NULL, health_at INTEGER, discovery_at INTEGER
    );`,
+  "CREATE TABLE own (origin TEXT PRIMARY KEY);",
 ];

@@ -26,8 +26,11 @@ export class Connector extends DurableObject<Env> {
   /**
    * Brings the catalog up to date. One discovery runs at a time; all who ask while one runs share the next, because
    * the running one may have begun before what they ask about.
+   *
+   * @param self An origin that the gateway is reached at: it is known from then on and not contacted (PS-61).
    */
-  discover(): Promise<Discovered> {
+  discover(self?: string): Promise<Discovered> {
+    if (self !== undefined) this.ctx.storage.sql.exec("INSERT OR IGNORE INTO own VALUES (?)", self);
     if (this.#running === null) return this.#start();
     const next = () => {
       this.#queued = null;
@@ -72,7 +75,10 @@ export class Connector extends DurableObject<Env> {
   }
 
   async #discoverAndPlan(failures: number | null): Promise<Discovered> {
-    const discovered = await this.#services.connector.discover(this.ctx.id.name ?? "", failures);
+    const discovered = await this.#services.connector.discover(this.ctx.id.name ?? "", {
+      failures,
+      own: this.#own(),
+    });
     const isGone = !discovered.ok && (discovered.code === "not_found" || discovered.code === "invalid_request");
     if (isGone) await this.forget();
     else await this.#follow("discovery", discovered.ok);
@@ -80,10 +86,19 @@ export class Connector extends DurableObject<Env> {
   }
 
   async #check(plan: Plan): Promise<void> {
-    const checked = await this.#services.connector.check(this.ctx.id.name ?? "", plan.failures);
+    const checked = await this.#services.connector.check(this.ctx.id.name ?? "", {
+      failures: plan.failures,
+      own: this.#own(),
+    });
     if (checked === "gone") await this.forget();
     else if (checked === "unseen") await this.#look(plan);
     else await this.#follow("health", checked === "well");
+  }
+
+  /** The origins of the gateway itself, as far as they are known here. */
+  #own(): string[] {
+    const rows = this.ctx.storage.sql.exec<{ origin: string }>("SELECT origin FROM own").toArray();
+    return rows.map(({ origin }) => origin);
   }
 
   #plan(): Plan {

@@ -4,13 +4,14 @@ import type { Discovered } from "./connector.ts";
 
 /** The way to the one `Connector` of a server. Each failure to reach one is `unavailable`. */
 export interface ConnectorStub {
-  discover(serverId: string): Promise<Discovered>;
+  /** @param self An origin of the gateway, where one is known. */
+  discover(serverId: string, self?: string): Promise<Discovered>;
   forget(serverId: string): Promise<void>;
 }
 
 export function connectorStub(namespace: DurableObjectNamespace<Connector>): ConnectorStub {
   return withOutages<ConnectorStub>({
-    discover: async (serverId) => namespace.getByName(serverId).discover(),
+    discover: async (serverId, self) => namespace.getByName(serverId).discover(self),
     forget: async (serverId) => namespace.getByName(serverId).forget(),
   });
 }

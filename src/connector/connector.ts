@@ -2,6 +2,7 @@
 import type { DiscoveryReport } from "../catalog/catalog.wire.ts";
 import { type Merge, mergeDiscovery, type Standing } from "../catalog/merge-discovery.ts";
 import type { FailureCode } from "../failure/gateway-error.ts";
+import { isSameHost } from "../platform/address.ts";
 import { type Clock, isoTime } from "../platform/clock.ts";
 import type { Send } from "../platform/guarded-fetch.ts";
 import type { NewId } from "../platform/ids.ts";
@@ -14,7 +15,7 @@ import {
   WAITING_FOR_BRIDGE,
 } from "../registry/server-record.ts";
 import type { Target } from "./exchange.ts";
-import type { ConnectFailure } from "./handshake.ts";
+import { BREAKAGES, type ConnectFailure } from "./handshake.ts";
 import { checkHealth } from "./health.ts";
 import { listTools } from "./list-tools.ts";
 import type { Era } from "./revisions.ts";
@@ -67,6 +68,10 @@ function transportOf({ connection_type }: ServerRecord): Transport {
   return connection_type === "sse" ? "sse" : "http";
 }
 
+function isOwn({ server_url }: ServerRecord, own: readonly string[]): boolean {
+  return own.some((origin) => isSameHost(server_url, origin));
+}
+
 /** What a server is after a look that failed (PS-65). @param failures How many in a row had failed before it. */
 function stateAfter(failures: number, { state }: ServerRecord): ServerState {
   return failures + 1 >= FAILURES_TO_DISCONNECT ? "disconnected" : state;
@@ -74,6 +79,16 @@ function stateAfter(failures: number, { state }: ServerRecord): ServerState {
 
 /** How often a discovery starts over because an admin changed the server under it. */
 const MAX_ROUNDS = 3;
+
+/** How a server is looked at. */
+export interface Look {
+  /** How many looks in a row have failed before this one; null where somebody has asked for it. */
+  readonly failures?: number | null;
+  /** The origins of the gateway itself: a server there is not contacted (PS-61). */
+  readonly own?: readonly string[];
+}
+
+const IS_OWN: ConnectFailure = { stage: "connect", message: BREAKAGES.refused_here, isTimeout: false };
 
 /** What a check of a server's health came to. */
 export type Checked = "well" | "failed" | "unseen" | "gone";
@@ -94,6 +109,17 @@ export function createConnector({ registry, catalog, targetOf, sendTo, clock, ne
     return connect(line, transportOf(record), !record.connection_detected);
   }
 
+  /** @returns Why a server is not well; null when it is. */
+  async function ask(record: ServerRecord, era: Era): Promise<ConnectFailure | null> {
+    const target = await targetOf(record);
+    const line = { send: sendTo(record), target, timeoutMs: record.timeout_ms ?? DEFAULT_TIMEOUT_MS };
+    const opened = await openLine(line, transportOf(record));
+    if (!opened.ok) return opened.failure;
+    const failure = await checkHealth(opened.line, era, record.is_ping_available);
+    opened.link?.close();
+    return failure;
+  }
+
   return {
     /**
      * Connects to a server as a record describes it, stored or not, and stores nothing (BF-22, BF-35).
@@ -109,16 +135,15 @@ export function createConnector({ registry, catalog, targetOf, sendTo, clock, ne
 
     /**
      * Probes the server, reads its tools and stores both (PS-24). A failure leaves the catalog as it was.
-     *
-     * @param failures Given where nobody has asked and a server is looked at by the way: how many looks in a row have
-     *   failed before this one. One that cannot be reached then counts as it does for `check` (PS-65).
+     * Where nobody has asked for it, a server that cannot be reached counts as it does for `check` (PS-65).
      */
-    async discover(serverId: string, failures: number | null = null): Promise<Discovered> {
+    async discover(serverId: string, { failures = null, own = [] }: Look = {}): Promise<Discovered> {
       for (let round = 0; round < MAX_ROUNDS; round++) {
         const record = await registry.get(serverId);
         if (record === null) return { ok: false, code: "not_found", message: "There is no such server." };
         const refusal = refusalOf(record);
         if (refusal !== null) return { ok: false, code: "invalid_request", message: refusal };
+        if (isOwn(record, own)) return failed(record, IS_OWN, failures);
         const connected = await connectTo(record);
         if (!connected.ok) return failed(record, connected.failure, failures);
         const { verdict } = connected.connection;
@@ -151,21 +176,13 @@ export function createConnector({ registry, catalog, targetOf, sendTo, clock, ne
     /**
      * Checks on a server and notes in its record what has changed (BF-64). A failure never touches `status`.
      *
-     * @param failures How many checks in a row have failed before this one.
      * @returns "gone" for a server that there is nothing to ask of, "unseen" for one that has never been discovered.
      */
-    async check(serverId: string, failures: number): Promise<Checked> {
+    async check(serverId: string, { failures, own }: Required<Look>): Promise<Checked> {
       const record = await registry.get(serverId);
       if (record === null || refusalOf(record) !== null) return "gone";
       if (record.era === null) return "unseen";
-      const line = {
-        send: sendTo(record),
-        target: await targetOf(record),
-        timeoutMs: record.timeout_ms ?? DEFAULT_TIMEOUT_MS,
-      };
-      const opened = await openLine(line, transportOf(record));
-      const failure = opened.ok ? await checkHealth(opened.line, record.era, record.is_ping_available) : opened.failure;
-      if (opened.ok) opened.link?.close();
+      const failure = isOwn(record, own) ? IS_OWN : await ask(record, record.era);
       if (failure === null) {
         if (record.state !== "connected" || record.last_failure !== null) {
           await registry.recordSighting(serverId, record.server_url, { state: "connected", last_failure: null });
@@ -174,7 +191,10 @@ export function createConnector({ registry, catalog, targetOf, sendTo, clock, ne
       }
       const { stage, message } = failure;
       const last_failure = { stage, message, at: clock() };
-      await registry.recordSighting(serverId, record.server_url, { state: stateAfter(failures, record), last_failure });
+      await registry.recordSighting(serverId, record.server_url, {
+        state: stateAfter(failures ?? 0, record),
+        last_failure,
+      });
       return "failed";
     },
   };

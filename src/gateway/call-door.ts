@@ -19,7 +19,7 @@ export function serveToolCall(
   message: ClientMessage,
   session: { readonly name: string; readonly id: string | null },
 ): Promise<Response> {
-  const { services, principal, snapshot, door, slug, headers, accepts, signal, waitUntil } = request;
+  const { services, principal, snapshot, door, slug, self, headers, accepts, signal, waitUntil } = request;
   const { name } = message.params;
   const args = message.params["arguments"];
   if (
@@ -43,6 +43,7 @@ export function serveToolCall(
     side,
     principal,
     door,
+    self,
     message,
     name,
     server,

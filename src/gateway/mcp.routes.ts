@@ -58,7 +58,8 @@ async function serveChecked(c: Context<AppEnv>, slug: string | null): Promise<Re
   c.set("principal", principal);
   await services.rateLimits.request(principal);
   const door = slug === null ? "/mcp" : `/mcp/${slug.toLowerCase()}`;
-  const base = { services, principal, snapshot, door, slug, headers, signal: c.req.raw.signal, waitUntil };
+  const self = new URL(c.req.url).origin;
+  const base = { services, principal, snapshot, door, slug, self, headers, signal: c.req.raw.signal, waitUntil };
   if (c.req.method === "GET") return serveGet();
   if (c.req.method === "DELETE") return serveDelete({ ...base, accepts: { json: true, sse: true } });
 

@@ -29,6 +29,8 @@ export interface DoorRequest {
   readonly door: string;
   /** The slug that the path names; null at `/mcp`. */
   readonly slug: string | null;
+  /** The gateway's own origin, as the client has reached it. */
+  readonly self: string;
   readonly headers: Headers;
   readonly accepts: Accepts;
   /** Fires when the client goes away. */

@@ -10,6 +10,7 @@ import { type Deadline, startDeadline } from "../connector/deadline.ts";
 import { type Exchange, ExchangeBroken, exchange, type Received, type Target } from "../connector/exchange.ts";
 import { BREAKAGES, failureOf } from "../connector/handshake.ts";
 import type { Principal } from "../identity/principal.ts";
+import { isSameHost } from "../platform/address.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { Send } from "../platform/guarded-fetch.ts";
 import type { NewId } from "../platform/ids.ts";
@@ -50,6 +51,8 @@ export interface ToolCall {
   readonly principal: Principal;
   /** The door's path. */
   readonly door: string;
+  /** The gateway's own origin: a server there is not contacted (PS-61). */
+  readonly self: string;
   readonly message: ClientMessage;
   /** The tool's name as sent. */
   readonly name: string;
@@ -133,6 +136,8 @@ async function* performCall(
   tool: Tool,
   progress: Progress,
 ): AsyncGenerator<CallEvent, ShapedResponse> {
+  const { server_url } = tool.server.record;
+  if (isSameHost(server_url, call.self)) return failed(call, tool, BREAKAGES.refused_here);
   const target = await deps.targetOf(tool.server.record);
   let lost: UpstreamSession | null = null;
   for (;;) {

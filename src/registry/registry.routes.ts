@@ -84,8 +84,8 @@ export const registryOperations = [
       answer: ServerView,
       failures: ["read_only", "invalid_request", "upstream_failed", "upstream_timeout"],
     },
-    async ({ services, principal, param }) =>
-      viewOf(principal, await services.registry.reconnect(principal, param("server_id"))),
+    async ({ services, principal, param, self }) =>
+      viewOf(principal, await services.registry.reconnect(principal, param("server_id"), self)),
   ),
   operation(
     {

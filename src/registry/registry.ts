@@ -30,7 +30,7 @@ export interface RegistryDeps {
   /** What follows a committed write: this isolate forgets its snapshots. */
   readonly onWritten: () => void;
   /** Connects to a server and stores what it offers. @throws GatewayError when that fails; the record says why. */
-  readonly discover: (serverId: string) => Promise<DiscoveryReport>;
+  readonly discover: (serverId: string, self?: string) => Promise<DiscoveryReport>;
   /** Connects to a server as a record describes it and stores nothing. @returns Why that failed, or null. */
   readonly tryConnect: (record: ServerRecord) => Promise<string | null>;
   /** Nothing looks at a deleted server any more. */
@@ -140,9 +140,9 @@ export function createRegistry(deps: RegistryDeps) {
   }
 
   /** A server that cannot be reached is registered all the same; its record says what is wrong. */
-  async function connect(serverId: string): Promise<void> {
+  async function connect(serverId: string, self?: string): Promise<void> {
     try {
-      await deps.discover(serverId);
+      await deps.discover(serverId, self);
     } catch (thrown) {
       log("warn", "connect_failed", { server_id: serverId, causes: causesOf(thrown) });
     }
@@ -174,14 +174,15 @@ export function createRegistry(deps: RegistryDeps) {
       const patch = patchOf(before);
       const { made, isOtherCredential } = await writeOf(before, patch);
       const after = { ...before.record, ...made.change };
-      // What an auth_type of none keeps is sent to nobody, so there is nothing to try.
-      const isDue = isTried && isOtherCredential && after.auth_type !== "none" && canConnect(after);
+      // What any other auth_type keeps is sent to nobody, so there is nothing to try.
+      const isDue = isTried && isOtherCredential && after.auth_type === "headers" && canConnect(after);
       credentialError = isDue ? await deps.tryConnect(after) : null;
       if (credentialError === null) return made;
       const { config: _, ...others } = patch;
       return (await writeOf(before, others)).made;
     };
-    const server = await write(actor, serverId, draft, isConfigGiven && !(await opens(actor, serverId)));
+    const isReplaced = isConfigGiven && !(await opens(actor, serverId));
+    const server = await write(actor, serverId, draft, isReplaced, self);
     return { server, credentialError };
   }
 
@@ -250,7 +251,7 @@ export function createRegistry(deps: RegistryDeps) {
       if (failure !== null) throw new GatewayError("connect_failed", failure);
       await store.insert(record, orgIds, policy, allowlistEvent("create", record, { now, newId }));
       deps.onWritten();
-      if (canConnect(record)) await connect(server_id);
+      if (canConnect(record)) await connect(server_id, self);
       return shownServer(actor, server_id);
     },
 
@@ -306,16 +307,16 @@ export function createRegistry(deps: RegistryDeps) {
     },
 
     /** @throws GatewayError `not_found`; `invalid_request` for a disabled server; `upstream_failed`, `upstream_timeout` */
-    async reconnect(actor: Actor, serverId: string): Promise<OpenServer> {
+    async reconnect(actor: Actor, serverId: string, self: string): Promise<OpenServer> {
       await requireEdit(actor, serverId);
-      await deps.discover(serverId);
+      await deps.discover(serverId, self);
       return shownServer(actor, serverId);
     },
 
     /** Asks a server for its tools (PS-24). @throws GatewayError as `reconnect` */
-    async discover(actor: Actor, serverId: string): Promise<DiscoveryReport> {
+    async discover(actor: Actor, serverId: string, self: string): Promise<DiscoveryReport> {
       await requireEdit(actor, serverId);
-      return deps.discover(serverId);
+      return deps.discover(serverId, self);
     },
 
     /** @throws GatewayError `not_found`, `forbidden`, `read_only` */
@@ -339,6 +340,7 @@ export function createRegistry(deps: RegistryDeps) {
     serverId: string,
     draft: (before: OpenServer) => Promise<Write>,
     isConfigReplaced = false,
+    self?: string,
   ): Promise<OpenServer> {
     let origin: string | undefined;
     for (let round = 0; round < MAX_ROUNDS; round++) {
@@ -364,7 +366,7 @@ export function createRegistry(deps: RegistryDeps) {
       if (after === null) break;
       deps.onWritten();
       if (change.definition_policy === "trust") await deps.approveHeld(serverId, actor.id);
-      if (isReset && canConnect(after)) await connect(serverId);
+      if (isReset && canConnect(after)) await connect(serverId, self);
       return shownServer(actor, serverId);
     }
     await requireServer(actor, serverId);
