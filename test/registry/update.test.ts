@@ -1,7 +1,9 @@
+import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { describe, expect, it, vi } from "vitest";
 import type { ServerView } from "../../src/registry/registry.wire.ts";
-import { accepted, generationOf, offline, refusal, register, stored, storedValue } from "../support/api.ts";
+import { agentOf } from "../support/agent.ts";
+import { accepted, createOrg, generationOf, offline, refusal, register, stored, storedValue } from "../support/api.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";
 import { scriptedServer } from "../support/upstream.ts";
 
@@ -273,6 +275,47 @@ describe("DELETE /v1/servers/:server_id", () => {
       }
       expect(await stored()).toEqual(after);
     }
+  });
+
+  it("takes all that belongs to the server along, of every org, and leaves the log of its calls", async () => {
+    const upstream = scriptedServer({ era: "modern", tools: ['{"name":"search"}'] });
+    const gateway = startGateway(upstream.network);
+    await createOrg("acme");
+    const [agent, twin] = [await agentOf(gateway, { name: "docs" }), await agentOf(gateway, { name: "twin" })];
+    const path = `/v1/servers/${agent.server_id}`;
+    for (const org of ["default", "acme"]) {
+      for (const id of [agent.server_id, twin.server_id]) {
+        await accepted(await gateway.admin("PUT", `/v1/servers/${id}/contexts/${org}`, { context: "some" }));
+      }
+    }
+    await agent.modern("/mcp", "tools/call", { name: "docs__search" });
+    upstream.change({ tools: ['{"name":"search","title":"T"}'] });
+    for (const id of [agent.server_id, twin.server_id]) {
+      await accepted(await gateway.admin("POST", `/v1/servers/${id}/discover`));
+    }
+    const TABLES = ["servers", "server_tools", "server_contexts", "server_orgs", "tool_changes", "virtual_key_servers"];
+    const of = async (id: string) =>
+      Object.entries(await stored()).flatMap(([table, rows]) =>
+        TABLES.includes(table) && rows.some(({ server_id }) => server_id === id) ? [table] : [],
+      );
+    await accepted(await gateway.admin("PUT", `${path}/org-ids`, { org_ids: ["acme", "default"] }));
+    await accepted(
+      await gateway.admin("PUT", `/v1/servers/${twin.server_id}/org-ids`, { org_ids: ["acme", "default"] }),
+    );
+    expect((await of(agent.server_id)).toSorted()).toEqual(TABLES.toSorted());
+
+    expect(await accepted(await gateway.admin("DELETE", path))).toEqual({ deleted: true });
+    expect(await of(agent.server_id)).toEqual([]);
+    expect((await of(twin.server_id)).toSorted()).toEqual(TABLES.toSorted());
+    const left = await runInDurableObject(env.CONNECTOR.getByName(agent.server_id), async (_, { storage }) => [
+      await storage.getAlarm(),
+      storage.sql.exec("SELECT * FROM plan").toArray(),
+    ]);
+    expect(left).toEqual([null, []]);
+    const { entries } = await accepted<{ entries: unknown[] }>(await gateway.admin("GET", "/v1/allowlist"));
+    expect(entries).toMatchObject([{ source: "mcp:twin" }]);
+    expect(await agent.rows()).toMatchObject([{ server_id: agent.server_id, tool: "search", ok: true }]);
+    expect((await gateway.admin("DELETE", path)).status).toBe(404);
   });
 
   it("has no effect on an id that is unknown, or on other servers [RG-17, RG-18]", async () => {
