@@ -260,6 +260,6 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     calls: createCalls({ store: callStore }),
     journal: createJournal({ memory: memory.journal, send: stub.journal, mode: config.journalMode, clock }),
     connector,
-    upstreamSessions: createUpstreamSessions({ serverOf, targetOf, sendTo }),
+    upstreamSessions: createUpstreamSessions({ serverOf, targetOf, sendTo, clock, ttlMs: config.snapshotTtlMs }),
   };
 }

@@ -4,6 +4,8 @@ import type { Target } from "../connector/exchange.ts";
 import { type ConnectFailure, closeSession, openSession } from "../connector/handshake.ts";
 import type { SseLink } from "../connector/sse-link.ts";
 import { openLine } from "../connector/transport.ts";
+import { GatewayError } from "../failure/gateway-error.ts";
+import type { Clock } from "../platform/clock.ts";
 import type { Send } from "../platform/guarded-fetch.ts";
 import { sha256Hex } from "../platform/hash.ts";
 import { DEFAULT_TIMEOUT_MS, type ServerRecord } from "../registry/server-record.ts";
@@ -23,6 +25,9 @@ export interface UpstreamSessionDeps {
   readonly targetOf: (record: ServerRecord) => Promise<Target>;
   /** The way to a server. */
   readonly sendTo: (record: ServerRecord) => Send;
+  readonly clock: Clock;
+  /** How long a record is believed. */
+  readonly ttlMs: number;
 }
 
 /** Names the endpoint and credential of a server; tells nothing about either. */
@@ -30,11 +35,28 @@ export function targetKeyOf({ connection_type, server_url, auth_type, config_sea
   return sha256Hex(JSON.stringify([connection_type, server_url, auth_type, config_sealed]));
 }
 
-export function createUpstreamSessions({ serverOf, targetOf, sendTo }: UpstreamSessionDeps) {
+export function createUpstreamSessions({ serverOf, targetOf, sendTo, clock, ttlMs }: UpstreamSessionDeps) {
   const gone: UpstreamHeld = {
     ok: false,
     failure: { stage: "connect", message: "The server is no longer registered.", isTimeout: false },
   };
+  /**
+   * The way to a server for as long as it is enabled. A stream outlives many calls, and what a
+   * server asks on it is answered without one: nobody else looks whether it may still be contacted (PS-60).
+   */
+  function sendWhileEnabled(record: ServerRecord): Send {
+    const send = sendTo(record);
+    let readAt = clock();
+    return async (message, origin) => {
+      if (clock() - readAt >= ttlMs) {
+        const now = await serverOf(record.server_id);
+        if (now === null || !now.enabled) throw new GatewayError("upstream_failed", "The server is disabled.");
+        readAt = clock();
+      }
+      return send(message, origin);
+    };
+  }
+
   return {
     /** The present key of a server; empty when it is gone. */
     async targetKey(serverId: string): Promise<string> {
@@ -46,7 +68,7 @@ export function createUpstreamSessions({ serverOf, targetOf, sendTo }: UpstreamS
       const record = await serverOf(serverId);
       if (record === null || !record.enabled) return gone;
       const target = await targetOf(record);
-      const line = { send: sendTo(record), target, timeoutMs: record.timeout_ms ?? DEFAULT_TIMEOUT_MS };
+      const line = { send: sendWhileEnabled(record), target, timeoutMs: record.timeout_ms ?? DEFAULT_TIMEOUT_MS };
       const opened = await openLine(line, record.connection_type === "sse" ? "sse" : "http");
       if (!opened.ok) return opened;
       const { link } = opened;

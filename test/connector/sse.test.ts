@@ -227,6 +227,26 @@ describe("a server over HTTP+SSE", () => {
     await expect.poll(() => upstream.seen.at(-1)?.message).toMatchObject({ id: "p2", error: { code: -32601 } });
   });
 
+  it("gets no pong any more once it is disabled or deleted, on a stream that is still open [PS-60]", async () => {
+    const { upstream, gateway } = startWith();
+    for (const [at, [method, body]] of [["PATCH", { enabled: false }], ["DELETE"]].entries()) {
+      const fields = { name: `old-${at}`, server_url: "https://old.example/sse" };
+      const agent = await agentOf(gateway, fields);
+      await agent.modern("/mcp", "tools/call", { name: `old-${at}__search`, arguments: {} });
+      const stream = upstream.streams.at(-1);
+      expect(stream?.isClosed).toBe(false);
+      const path = `/v1/servers/${agent.server_id}`;
+      expect((await gateway.admin(String(method), path, body)).status).toBe(200);
+      upstream.seen.length = 0;
+      vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 5_001 });
+      const warned = vi.spyOn(console, "warn").mockImplementation(() => {});
+      stream?.push('{"jsonrpc":"2.0","id":"p1","method":"ping"}');
+      await expect.poll(() => warned.mock.calls.join()).toContain("sse_tell_failed");
+      vi.useRealTimers();
+      expect(upstream.seen).toEqual([]);
+    }
+  });
+
   it("is checked on over a stream of its own", async () => {
     const { upstream, gateway } = startWith();
     const server = await register(gateway, { name: "old", server_url: "https://old.example/sse", enabled: true });
