@@ -109,6 +109,34 @@ describe("config at rest", () => {
     expect(replaced.config).toEqual({ api_key: "another" });
   });
 
+  it("keeps a list that it is in from being shown, and no other write from being made [RG-2]", async () => {
+    vi.spyOn(console, "error").mockImplementation(() => {});
+    const gateway = startGateway(offline);
+    const broken = await register(gateway, { name: "broken", config: { api_key: "c4n4ry" } });
+    const whole = await register(gateway, { name: "whole", config: CONFIG });
+    const damage = () =>
+      env.DB.prepare("UPDATE servers SET config_sealed = 'k1.AAAA.AAAA' WHERE server_id = ?")
+        .bind(broken.server_id)
+        .run();
+    await damage();
+    const list = async (path: string) => gateway.admin("GET", path);
+    for (const path of ["/v1/servers", "/v1/servers?name=broken", "/api/mcp/clients"]) {
+      expect(await refusal(await list(path))).toEqual({ status: 500, code: "sealed_payload_invalid" });
+    }
+    const others = await accepted<{ rows: ServerView[] }>(await list("/v1/servers?name=whole"));
+    expect(others.rows.map(({ config }) => config)).toEqual([CONFIG]);
+    await accepted(await gateway.admin("PATCH", `/v1/servers/${whole.server_id}`, { display_name: "W" }));
+    const path = `/v1/servers/${broken.server_id}`;
+    for (const config of [{ api_key: "another" }, {}, null]) {
+      const replaced = await accepted<ServerView>(await gateway.admin("PATCH", path, { config }));
+      expect(replaced.config).toEqual(config ?? {});
+      expect((await list("/v1/servers")).status).toBe(200);
+      await damage();
+    }
+    expect(await accepted(await gateway.admin("DELETE", path))).toEqual({ deleted: true });
+    expect((await list("/v1/servers")).status).toBe(200);
+  });
+
   it("does not open in another row [PS-50, T-12]", async () => {
     vi.spyOn(console, "error").mockImplementation(() => {});
     const gateway = startGateway(offline);
