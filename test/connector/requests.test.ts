@@ -63,7 +63,7 @@ describe.each(["legacy", "modern"] as const)("every request to a %s server", (er
     ["none", {}],
     ["oauth", OAUTH],
     ["per_user_oauth", OAUTH],
-  ])("carries none of the admin's headers with auth_type %s [RG-28, BF-16]", async (auth_type, fields) => {
+  ])("carries none of the admin's headers with auth_type %s [RG-28]", async (auth_type, fields) => {
     const seen = await everyRequest(era, { auth_type, ...fields });
     expect(seen.length).toBeGreaterThan(0);
     for (const { headers } of seen) {

@@ -91,7 +91,7 @@ describe("a native answer", () => {
     }
   });
 
-  it("is a page wherever its rows are in one, and such an operation is called a list [PS-75]", () => {
+  it("is a page wherever its rows are in one, and such an operation is called a list [RB-39]", () => {
     const pages = native.filter(({ answer }) => {
       const page = { rows: [], total_rows: 0, page: 0, page_size: 1, filters: {}, sort: { by: "a", direction: "asc" } };
       return answer.safeParse(page).success;
