@@ -81,6 +81,8 @@ export interface Memory {
   readonly upstreamSessions: ExpiringMap<string, OpenUpstream>;
   /** By session, twenty milliseconds. */
   readonly journal: JournalMemory;
+  /** The keys whose use has been noted, to the end of its minute. */
+  readonly keyUses: ExpiringMap<string, true>;
   /** Pages of `tools/list`, by everything they depend on. */
   readonly toolPages: ExpiringMap<string, string>;
 }
@@ -99,6 +101,7 @@ export function createMemory(clock: Clock): Memory {
     sessions: new TrustedMap(clock, 10_000),
     upstreamSessions: new ExpiringMap(clock, 10_000),
     journal: new Map(),
+    keyUses: new ExpiringMap(clock, 10_000),
     toolPages: new ExpiringMap(clock, PAGES_LENGTH, ({ length }) => length),
   };
 }
@@ -174,7 +177,7 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     ttlMs: config.snapshotTtlMs,
   });
 
-  const virtualKeys = createVirtualKeys({ store: keyStore, onWritten, clock, newId });
+  const virtualKeys = createVirtualKeys({ store: keyStore, onWritten, uses: memory.keyUses, clock, newId });
   const connector = createConnector({
     registry: { ...registryStore, get: serverOf },
     catalog: catalogStore,

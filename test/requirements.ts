@@ -25,8 +25,8 @@ export const OPEN: Readonly<Record<string, Ranges>> = {
     RB: "41",
     BF: "50 52 59 63",
     OT: "2 4-5 18-20",
-    PS: "8-11",
-    T: "13-15 22 29 31 45",
+    PS: "9-11",
+    T: "13-14 29 31 45",
   },
   "issue 5: credentials": {
     RB: "2-3 7-8 17-21 29-30 34-38",

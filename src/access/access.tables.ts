@@ -80,7 +80,16 @@ export const virtualKeys = sqliteTable(
     /** SHA-256 of the value, in hexadecimal. The value itself is stored nowhere (PS-8). */
     value_hash: text().notNull(),
     last4: text().notNull(),
+    /** The hash of the value before the last rotation, which opens the key until `previous_until`. Null: there is none. */
+    previous_hash: text(),
+    previous_until: integer(),
     is_active: integer({ mode: "boolean" }).notNull(),
+    /** From then on the key is refused. Null: never. */
+    expires_at: integer(),
+    /** The minute of the last use. Null: none yet. */
+    last_used_at: integer(),
+    /** A group of the same org. It can not be a foreign key: what it would clear with the group is `org_id` too. */
+    group_id: text(),
     created: integer().notNull(),
     created_by: text().notNull(),
     modified: integer().notNull(),
@@ -88,6 +97,8 @@ export const virtualKeys = sqliteTable(
   },
   (table) => [
     uniqueIndex("virtual_keys_by_hash").on(table.value_hash),
+    // For what agents show while two values open one key.
+    uniqueIndex("virtual_keys_by_previous_hash").on(table.previous_hash),
     uniqueIndex("virtual_keys_by_name").on(table.org_id, table.name_key),
   ],
 );

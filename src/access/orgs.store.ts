@@ -5,7 +5,7 @@ import { GatewayError } from "../failure/gateway-error.ts";
 import { withOutages } from "../failure/unavailable.ts";
 import type { PageRequest } from "../http/page.ts";
 import { serverContexts, serverOrgs } from "../registry/registry.tables.ts";
-import { groups, orgs } from "./access.tables.ts";
+import { groups, orgs, virtualKeys } from "./access.tables.ts";
 
 /** A tenant: what agents see and what people may do is always of one org. */
 export interface Org {
@@ -173,6 +173,11 @@ export function d1OrgStore(d1: D1Database): OrgStore {
       const [removed] = await db.batch([
         db.delete(groups).where(ofGroup(orgId, groupId)).returning({ id: groups.group_id }),
         raiseGeneration(orgId),
+        // A later group of that id is another one.
+        db
+          .update(virtualKeys)
+          .set({ group_id: null })
+          .where(and(eq(virtualKeys.org_id, orgId), eq(virtualKeys.group_id, groupId))),
       ]);
       return removed.length > 0;
     },

@@ -12,7 +12,16 @@ export interface VirtualKey {
   readonly description: string;
   readonly value_hash: string;
   readonly last4: string;
+  /** The value before the last rotation, and until when it opens the key too. */
+  readonly previous_hash: string | null;
+  readonly previous_until: number | null;
   readonly is_active: boolean;
+  /** Instants are milliseconds since the Unix epoch. */
+  readonly expires_at: number | null;
+  /** To the minute. */
+  readonly last_used_at: number | null;
+  /** For people to sort keys by; nothing is decided by it. */
+  readonly group_id: string | null;
   readonly created: number;
   readonly created_by: string;
   readonly modified: number;
@@ -23,6 +32,12 @@ export interface VirtualKey {
 export interface KeyServer {
   readonly server_id: string;
   readonly tools_to_execute: readonly string[];
+}
+
+/** The same with what a list of them shows. */
+export interface AssignedServer extends KeyServer {
+  readonly assignment_id: number;
+  readonly display_name: string;
 }
 
 /** One assignment of a key to a server. */
@@ -63,6 +78,23 @@ export function keyHash(value: string): string {
 /** How a value shows after its one showing. */
 export function maskedValue(last4: string): string {
   return `${PREFIX}****${last4}`;
+}
+
+/**
+ * Until when a value opens its key (PS-8), whatever happens in between.
+ *
+ * @param valueHash Of the value that was shown: the present one's, or that of the one before.
+ * @returns Milliseconds since the Unix epoch, infinity for a value without an end; null when it does not open the key.
+ */
+export function openUntil(key: VirtualKey, valueHash: string, now: number): number | null {
+  if (!key.is_active) return null;
+  const replaced = valueHash === key.value_hash ? Number.POSITIVE_INFINITY : endOfPrevious(key, valueHash);
+  const until = Math.min(key.expires_at ?? Number.POSITIVE_INFINITY, replaced);
+  return until > now ? until : null;
+}
+
+function endOfPrevious({ previous_hash, previous_until }: VirtualKey, valueHash: string): number {
+  return valueHash === previous_hash && previous_until !== null ? previous_until : Number.NEGATIVE_INFINITY;
 }
 
 /** Whether a rule opens a tool, by the server's own name of it, byte for byte. */

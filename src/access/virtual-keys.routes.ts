@@ -5,14 +5,14 @@ import { PageQuery } from "../http/page.wire.ts";
 import { isoTime } from "../platform/clock.ts";
 import { maskedValue } from "./virtual-key.ts";
 import type { AssignedKey } from "./virtual-keys.ts";
-import { VirtualKeyInput, VirtualKeyPatch, VirtualKeyView } from "./virtual-keys.wire.ts";
+import { KeyRotation, VirtualKeyInput, VirtualKeyPatch, VirtualKeyView } from "./virtual-keys.wire.ts";
 
 export const virtualKeyOperations = [
   operation(
     {
       method: "GET",
       path: "/v1/virtual-keys",
-      needs: "platform_admin",
+      needs: "org_admin",
       summary: "List the virtual keys of the org",
       query: PageQuery,
       status: 200,
@@ -27,7 +27,7 @@ export const virtualKeyOperations = [
     {
       method: "POST",
       path: "/v1/virtual-keys",
-      needs: "platform_admin",
+      needs: "org_admin",
       summary: "Create a virtual key; its value is in this answer only",
       body: VirtualKeyInput,
       status: 201,
@@ -43,7 +43,7 @@ export const virtualKeyOperations = [
     {
       method: "GET",
       path: "/v1/virtual-keys/:virtual_key_id",
-      needs: "platform_admin",
+      needs: "org_admin",
       summary: "Read a virtual key",
       status: 200,
       answer: VirtualKeyView,
@@ -55,7 +55,7 @@ export const virtualKeyOperations = [
     {
       method: "PATCH",
       path: "/v1/virtual-keys/:virtual_key_id",
-      needs: "platform_admin",
+      needs: "org_admin",
       summary: "Change the given fields of a virtual key; servers replaces all assignments",
       body: VirtualKeyPatch,
       status: 200,
@@ -67,9 +67,24 @@ export const virtualKeyOperations = [
   ),
   operation(
     {
+      method: "POST",
+      path: "/v1/virtual-keys/:virtual_key_id/rotate",
+      needs: "org_admin",
+      summary: "Give a virtual key another value; it is in this answer only",
+      body: KeyRotation,
+      status: 200,
+      answer: VirtualKeyView,
+    },
+    async ({ services, principal, param, body }) => {
+      const rotated = await services.virtualKeys.rotate(principal.org, param("virtual_key_id"), principal.id, body);
+      return viewOf(rotated, rotated.value);
+    },
+  ),
+  operation(
+    {
       method: "DELETE",
       path: "/v1/virtual-keys/:virtual_key_id",
-      needs: "platform_admin",
+      needs: "org_admin",
       summary: "Delete a virtual key",
       status: 200,
       answer: z.strictObject({ deleted: z.literal(true) }),
@@ -88,11 +103,19 @@ function viewOf({ key, servers }: AssignedKey, value = maskedValue(key.last4)): 
     name: key.name,
     description: key.description,
     value,
+    previous_until: isoOrNull(key.previous_until),
     is_active: key.is_active,
+    expires_at: isoOrNull(key.expires_at),
+    last_used_at: isoOrNull(key.last_used_at),
+    group_id: key.group_id,
     servers: servers.map(({ server_id, tools_to_execute }) => ({ server_id, tools_to_execute: [...tools_to_execute] })),
     created: isoTime(key.created),
     created_by: key.created_by,
     modified: isoTime(key.modified),
     modified_by: key.modified_by,
   };
+}
+
+function isoOrNull(at: number | null): string | null {
+  return at === null ? null : isoTime(at);
 }

@@ -57,6 +57,20 @@ async function serveChecked(c: Context<AppEnv>, slug: string | null): Promise<Re
   );
   c.set("principal", principal);
   await services.rateLimits.request(principal);
+  const response = await serveAs(c, slug, { principal, snapshot }, waitUntil);
+  // Behind the answer, so that no call waits for it (PS-8).
+  if (principal.key !== null) waitUntil(services.virtualKeys.noteUse(principal.org, principal.key.virtual_key_id));
+  return response;
+}
+
+async function serveAs(
+  c: Context<AppEnv>,
+  slug: string | null,
+  { principal, snapshot }: Pick<DoorRequest, "principal" | "snapshot">,
+  waitUntil: DoorRequest["waitUntil"],
+): Promise<Response> {
+  const { services } = c.var;
+  const { headers } = c.req.raw;
   const door = slug === null ? "/mcp" : `/mcp/${slug.toLowerCase()}`;
   const self = new URL(c.req.url).origin;
   const base = { services, principal, snapshot, door, slug, self, headers, signal: c.req.raw.signal, waitUntil };

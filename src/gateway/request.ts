@@ -1,4 +1,5 @@
 /** A request at an MCP door, past authentication. */
+import type { VirtualKeys } from "../access/virtual-keys.ts";
 import type { Journal } from "../calls/journal.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import type { Server, Snapshot } from "../catalog/snapshot.ts";
@@ -14,6 +15,7 @@ import type { ToolListDeps } from "./tool-list.ts";
 export interface DoorServices {
   readonly config: Config;
   readonly identity: Identity;
+  readonly virtualKeys: Pick<VirtualKeys, "noteUse">;
   readonly catalog: Catalog;
   readonly sessions: Sessions;
   readonly toolCalls: ToolCallDeps;
@@ -57,8 +59,9 @@ export async function authenticate(
   const principal = await identity.agent(headers);
   const snapshot = await catalog.snapshotOf(principal.org, waitUntil);
   if (principal.generation === snapshot.generation.org) return { principal, snapshot };
-  if (principal.generation > snapshot.generation.org) {
-    return { principal, snapshot: await catalog.snapshotAnew(principal.org, waitUntil) };
-  }
-  return { principal: await identity.agentAnew(headers), snapshot };
+  if (principal.generation < snapshot.generation.org) return { principal: await identity.agentAnew(headers), snapshot };
+  const anew = await catalog.snapshotAnew(principal.org, waitUntil);
+  // A generation that has gone back is that of an org that has been deleted, or of another one of its id.
+  const isOfOrg = principal.generation === anew.generation.org;
+  return { principal: isOfOrg ? principal : await identity.agentAnew(headers), snapshot: anew };
 }

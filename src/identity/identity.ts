@@ -1,5 +1,5 @@
 /** Authentication: credentials in, one principal out. Each request is authenticated once, before its body is read. */
-import { keyHash, type VerifiedKey } from "../access/virtual-key.ts";
+import { keyHash, openUntil, type VerifiedKey } from "../access/virtual-key.ts";
 import { GatewayError } from "../failure/gateway-error.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { ExpiringMap } from "../platform/expiring-map.ts";
@@ -33,12 +33,14 @@ export type Identity = ReturnType<typeof createIdentity>;
 
 export function createIdentity({ adminKey, defaultOrg, keys, members, provider, memory, clock }: IdentityDeps) {
   /** @throws GatewayError `unauthorized` for an unknown or unusable key: all look alike. */
-  async function verifyKey(key: string): Promise<Principal> {
-    const found = await keys.findByHash(keyHash(key));
-    if (found === null || !found.key.is_active) throw unauthorized();
+  async function verifyKey(key: string): Promise<Verified> {
+    const hash = keyHash(key);
+    const found = await keys.findByHash(hash);
+    const expiresAt = found === null ? null : openUntil(found.key, hash, clock());
+    if (found === null || expiresAt === null) throw unauthorized();
     const { rules, generation } = found;
     const grant: KeyGrant = { virtual_key_id: found.key.virtual_key_id, name: found.key.name, rules };
-    return {
+    const principal: Principal = {
       kind: "virtual_key",
       id: `key:${grant.virtual_key_id}`,
       email: null,
@@ -50,9 +52,10 @@ export function createIdentity({ adminKey, defaultOrg, keys, members, provider, 
       view: viewOf(grant),
       generation,
     };
+    return { principal, expiresAt };
   }
 
-  async function verifyUser(token: string, named: Named): Promise<{ principal: Principal; expiresAt: number }> {
+  async function verifyUser(token: string, named: Named): Promise<Verified> {
     if (provider === null) throw unauthorized();
     const user = await provider.verify(token);
     const org = await orgOf(user, named);
@@ -106,22 +109,23 @@ export function createIdentity({ adminKey, defaultOrg, keys, members, provider, 
     const keyed = key === null ? null : await verifyKey(key);
     if (token === null) {
       if (keyed === null) throw unauthorized();
-      return keep({ token, key }, named, keyed, Number.POSITIVE_INFINITY);
+      return keep({ token, key }, named, keyed);
     }
-    const { principal, expiresAt } = await verifyUser(token, { org: named, field: "X-Org-Id" });
-    if (keyed === null) return keep({ token, key }, named, principal, expiresAt);
+    const user = await verifyUser(token, { org: named, field: "X-Org-Id" });
+    if (keyed === null) return keep({ token, key }, named, user);
     // A key only narrows, and only where it belongs (PS-1).
-    if (keyed.org !== principal.org) throw new GatewayError("forbidden", "The key belongs to another org.");
-    const generation = Math.min(keyed.generation, principal.generation);
-    return keep(
-      { token, key },
-      named,
-      { ...principal, key: keyed.key, view: viewOf(keyed.key), generation },
-      expiresAt,
-    );
+    if (keyed.principal.org !== user.principal.org) {
+      throw new GatewayError("forbidden", "The key belongs to another org.");
+    }
+    const { key: grant, view } = keyed.principal;
+    const generation = Math.min(keyed.principal.generation, user.principal.generation);
+    return keep({ token, key }, named, {
+      principal: { ...user.principal, key: grant, view, generation },
+      expiresAt: Math.min(keyed.expiresAt, user.expiresAt),
+    });
   }
 
-  function keep(credentials: Credentials, named: string | null, principal: Principal, expiresAt: number): Principal {
+  function keep(credentials: Credentials, named: string | null, { principal, expiresAt }: Verified): Principal {
     memory.set(memoryKey(credentials, named), principal, Math.min(expiresAt, clock() + KEEP_MS));
     return principal;
   }
@@ -158,7 +162,7 @@ export function createIdentity({ adminKey, defaultOrg, keys, members, provider, 
       const keyed = key === null ? null : await verifyKey(key);
       if (token === null) {
         if (keyed === null) throw unauthorized();
-        return keyed;
+        return keyed.principal;
       }
       const named: Named =
         ofPath === undefined ? { org: headers.get("X-Org-Id"), field: "X-Org-Id" } : { org: ofPath, field: null };
@@ -182,6 +186,13 @@ export function createIdentity({ adminKey, defaultOrg, keys, members, provider, 
       };
     },
   };
+}
+
+/** A principal, and the instant at which what it showed ends. */
+interface Verified {
+  readonly principal: Principal;
+  /** Milliseconds since the Unix epoch: nothing may be remembered beyond it. */
+  readonly expiresAt: number;
 }
 
 /** The org that a request names, and where; null where it is named by the path. */

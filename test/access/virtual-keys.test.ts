@@ -1,4 +1,6 @@
+import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
+import { d1VirtualKeyStore } from "../../src/access/virtual-keys.store.ts";
 import type { VirtualKeyView } from "../../src/access/virtual-keys.wire.ts";
 import { sha256Hex } from "../../src/platform/hash.ts";
 import { accepted, createOrg, generationOf, offline, refusal, register, stored, storedValue } from "../support/api.ts";
@@ -14,6 +16,9 @@ const read = async (gateway: TestGateway, id: string, headers = {}) =>
 const patch = async (gateway: TestGateway, id: string, body: unknown, headers = {}) =>
   accepted<VirtualKeyView>(await gateway.admin("PATCH", `${PATH}/${id}`, body, headers));
 
+const createGroup = async (gateway: TestGateway, group_id: string, org = "default") =>
+  accepted(await gateway.admin("POST", `/v1/orgs/${org}/groups`, { group_id, name: group_id }), 201);
+
 const NOT_FOUND = { status: 404, code: "not_found" };
 
 describe("POST /v1/virtual-keys", () => {
@@ -25,7 +30,11 @@ describe("POST /v1/virtual-keys", () => {
       name: "agent",
       description: "",
       value: expect.stringMatching(/^sk-pst-[A-Za-z0-9_-]{43}$/),
+      previous_until: null,
       is_active: true,
+      expires_at: null,
+      last_used_at: null,
+      group_id: null,
       servers: [],
       created: expect.stringMatching(/Z$/),
       created_by: "admin-key",
@@ -41,9 +50,14 @@ describe("POST /v1/virtual-keys", () => {
       { server_id: b.server_id, tools_to_execute: ["search", "read/file"] },
       { server_id: a.server_id, tools_to_execute: [] },
     ];
-    const given = { name: " Desk  agent ", description: "For the desk.", is_active: false, servers };
+    await createGroup(gateway, "desk");
+    const given = {
+      ...{ name: " Desk  agent ", description: "For the desk.", is_active: false, servers },
+      ...{ expires_at: "2031-01-02T03:04:05Z", group_id: "desk" },
+    };
     const key = await create(gateway, given);
     expect(key).toMatchObject({ name: "Desk  agent", description: "For the desk.", is_active: false });
+    expect(key).toMatchObject({ expires_at: "2031-01-02T03:04:05.000Z", group_id: "desk" });
     expect(key.servers).toEqual(servers.toSorted((one, other) => (one.server_id < other.server_id ? -1 : 1)));
   });
 
@@ -80,6 +94,16 @@ describe("POST /v1/virtual-keys", () => {
       [{ description: "a".repeat(1_001) }, "description"],
       [{ is_active: "true" }, "is_active"],
       [{ is_active: null }, "is_active"],
+      [{ expires_at: "tomorrow" }, "expires_at"],
+      [{ expires_at: "2031-02-30T00:00:00Z" }, "expires_at"],
+      [{ expires_at: "2031-01-02T03:04:05+01:00" }, "expires_at"],
+      [{ expires_at: "2031-01-02" }, "expires_at"],
+      [{ expires_at: 1_900_000_000_000 }, "expires_at"],
+      [{ expires_at: "" }, "expires_at"],
+      [{ group_id: "none" }, "group_id"],
+      [{ group_id: "theirs" }, "group_id"],
+      [{ group_id: "" }, "group_id"],
+      [{ group_id: 1 }, "group_id"],
       [{ servers: null }, "servers"],
       [{ servers: {} }, "servers"],
       [{ servers: [missing] }, "servers"],
@@ -97,6 +121,8 @@ describe("POST /v1/virtual-keys", () => {
     ];
     const gateway = startGateway(offline);
     await register(gateway, { server_id: "held" });
+    await createOrg("acme");
+    await createGroup(gateway, "theirs", "acme");
     const { virtual_key_id } = await create(gateway, { name: "held", servers: rule("*") });
     const before = await stored();
     for (const [fields, field] of table) {
@@ -137,6 +163,11 @@ describe("PATCH /v1/virtual-keys/:virtual_key_id", () => {
     [{ name: "AGENT" }, { name: "AGENT" }],
     [{ description: "" }, { description: "" }],
     [{ is_active: false }, { is_active: false }],
+    [{ expires_at: "2033-01-01T00:00:00.5Z" }, { expires_at: "2033-01-01T00:00:00.500Z" }],
+    [{ expires_at: "2001-01-01T00:00:00Z" }, { expires_at: "2001-01-01T00:00:00.000Z" }],
+    [{ expires_at: null }, { expires_at: null }],
+    [{ group_id: "night" }, { group_id: "night" }],
+    [{ group_id: null }, { group_id: null }],
     [{ servers: [] }, { servers: [] }],
     [{ servers: [{ server_id: "b", tools_to_execute: [] }] }, { servers: [{ server_id: "b", tools_to_execute: [] }] }],
   ])("changes by %o what it names and nothing else", async (body, changed) => {
@@ -146,7 +177,9 @@ describe("PATCH /v1/virtual-keys/:virtual_key_id", () => {
       { server_id: "a", tools_to_execute: ["*"] },
       { server_id: "b", tools_to_execute: ["search"] },
     ];
-    const { virtual_key_id } = await create(gateway, { description: "Old.", servers });
+    for (const group_id of ["day", "night"]) await createGroup(gateway, group_id);
+    const more = { expires_at: "2031-01-02T03:04:05Z", group_id: "day" };
+    const { virtual_key_id } = await create(gateway, { description: "Old.", servers, ...more });
     const before = await read(gateway, virtual_key_id);
     const after = await patch(gateway, virtual_key_id, body);
     expect(after).toEqual({ ...before, ...changed, modified: after.modified });
@@ -162,6 +195,71 @@ describe("PATCH /v1/virtual-keys/:virtual_key_id", () => {
     const response = await gateway.admin("PATCH", `${PATH}/${virtual_key_id}`, body);
     expect(await refusal(response)).toEqual({ status: 409, code: "conflict", field: "name" });
     expect(await stored()).toEqual(before);
+  });
+});
+
+describe("the servers of a key", () => {
+  const assign = (server_id: string) => ({ servers: [{ server_id, tools_to_execute: ["*"] }] });
+
+  it("are those that its org sees; of others nobody can tell whether they exist", async () => {
+    const gateway = startGateway(offline);
+    await createOrg("acme");
+    await register(gateway, { server_id: "all", name: "all" });
+    await register(gateway, { server_id: "theirs", name: "theirs", org_ids: ["acme"] });
+    const { virtual_key_id } = await create(gateway, assign("all"));
+    const before = await stored();
+    const answers = async (server_id: string) => {
+      const bodies = [
+        await gateway.admin("POST", PATH, { name: "other", ...assign(server_id) }),
+        await gateway.admin("PATCH", `${PATH}/${virtual_key_id}`, { name: "changed", ...assign(server_id) }),
+      ].map((response) => response.json<Record<string, unknown>>());
+      return (await Promise.all(bodies)).map(({ request_id: _, ...body }) => body);
+    };
+    const refusedBoth = await answers("theirs");
+    expect(refusedBoth).toMatchObject(Array(2).fill({ status: 400, code: "invalid_request", field: "servers" }));
+    expect(await answers("missing")).toEqual(refusedBoth);
+    expect(await stored()).toEqual(before);
+    expect((await create(gateway, assign("theirs"), ACME)).servers).toHaveLength(1);
+    await accepted(await gateway.admin("PUT", "/v1/servers/theirs/org-ids", { org_ids: [] }));
+    expect((await patch(gateway, virtual_key_id, assign("theirs"))).servers).toMatchObject([{ server_id: "theirs" }]);
+  });
+
+  it("are bound to the org in the store, whatever a caller gives it", async () => {
+    const gateway = startGateway(offline);
+    await createOrg("acme");
+    await register(gateway, { server_id: "all", name: "all" });
+    await register(gateway, { server_id: "theirs", name: "theirs", org_ids: ["acme"] });
+    const { virtual_key_id } = await create(gateway, assign("all"));
+    const keys = d1VirtualKeyStore(env.DB);
+    const change = { modified: 1, modified_by: "eve" };
+    const before = await stored();
+    expect(await keys.get("acme", virtual_key_id)).toBeNull();
+    expect(await keys.assignments("acme", [virtual_key_id])).toEqual(new Map());
+    expect(await keys.list("acme", { page: 0, page_size: 9 })).toEqual({ rows: [], total: 0 });
+    expect(await keys.find("acme", null, { limit: null, offset: 0 })).toEqual({ rows: [], total: 0 });
+    expect((await keys.visibleServers("default")).map(({ server_id }) => server_id)).toEqual(["all", "gateway"]);
+    expect(await keys.update("acme", virtual_key_id, { name: "x", ...change }, [])).toBe(false);
+    // Not even that a server is hidden from them is told of a key that is not theirs.
+    const hidden = [{ server_id: "missing", tools_to_execute: [] }];
+    expect(await keys.update("acme", virtual_key_id, change, hidden)).toBe(false);
+    expect(await keys.rotate("acme", virtual_key_id, { value_hash: "h", last4: "last", ...change }, null)).toBe(false);
+    await keys.touch("acme", virtual_key_id, 1);
+    expect(await keys.remove("acme", virtual_key_id)).toBe(false);
+    expect(await stored()).toEqual(before);
+  });
+});
+
+describe("the group of a key", () => {
+  it("goes with the group, and does not come back with another of its id", async () => {
+    const gateway = startGateway(offline);
+    await createOrg("acme");
+    for (const org of ["default", "acme"]) await createGroup(gateway, "desk", org);
+    const ours = await create(gateway, { group_id: "desk" });
+    const theirs = await create(gateway, { group_id: "desk" }, ACME);
+    await accepted(await gateway.admin("DELETE", "/v1/orgs/default/groups/desk"));
+    await createGroup(gateway, "desk");
+    expect((await read(gateway, ours.virtual_key_id)).group_id).toBeNull();
+    expect((await read(gateway, theirs.virtual_key_id, ACME)).group_id).toBe("desk");
   });
 });
 
@@ -196,6 +294,7 @@ describe("DELETE /v1/virtual-keys/:virtual_key_id", () => {
     for (const method of ["DELETE", "GET"]) expect(await refusal(await gateway.admin(method, path))).toEqual(NOT_FOUND);
     const changed = await gateway.admin("PATCH", path, { name: "again" });
     expect(await refusal(changed)).toEqual(NOT_FOUND);
+    expect(await refusal(await gateway.admin("POST", `${path}/rotate`, {}))).toEqual(NOT_FOUND);
   });
 });
 
@@ -213,10 +312,12 @@ describe("a key of another org", () => {
       ["GET"],
       ["PATCH", { name: "stolen" }],
       ["PATCH", { servers: [] }],
+      ["PATCH", { servers: [{ server_id: "missing", tools_to_execute: [] }] }],
       ["DELETE"],
     ] as const) {
       expect(await refusal(await gateway.admin(method, path, body))).toEqual(NOT_FOUND);
     }
+    expect(await refusal(await gateway.admin("POST", `${path}/rotate`, {}))).toEqual(NOT_FOUND);
     expect(await stored()).toEqual(before);
     expect((await create(gateway)).name).toBe(theirs.name);
     expect(await read(gateway, theirs.virtual_key_id, ACME)).toMatchObject({ name: "agent", servers });
@@ -246,8 +347,13 @@ describe("the generation of the org", () => {
     await gateway.admin("PATCH", `${PATH}/${virtual_key_id}`, { name: "d" }, ACME);
     await gateway.admin("DELETE", `${PATH}/none`);
     await gateway.admin("DELETE", `${PATH}/${virtual_key_id}`, undefined, ACME);
+    await gateway.admin("POST", `${PATH}/${virtual_key_id}/rotate`, {}, ACME);
+    await gateway.admin("POST", `${PATH}/${virtual_key_id}/rotate`, { overlap_seconds: -1 });
+    await gateway.admin("PATCH", `${PATH}/${virtual_key_id}`, { group_id: "none" });
     expect(await generations()).toEqual([mine + 3, theirs + 1, registry]);
-    await accepted(await gateway.admin("DELETE", `${PATH}/${virtual_key_id}`));
+    await accepted(await gateway.admin("POST", `${PATH}/${virtual_key_id}/rotate`, {}));
     expect(await generations()).toEqual([mine + 4, theirs + 1, registry]);
+    await accepted(await gateway.admin("DELETE", `${PATH}/${virtual_key_id}`));
+    expect(await generations()).toEqual([mine + 5, theirs + 1, registry]);
   });
 });
