@@ -89,8 +89,9 @@ export interface Memory {
 
 /** What an isolate may keep of snapshots, in tools: about 40 MiB. */
 const SNAPSHOT_TOOLS = 100_000;
-/** What it may keep of compiled pages, in characters. */
+/** What it may keep of compiled pages, in characters, and what the key and the entry of each count for. */
 const PAGES_LENGTH = 32 * 1024 * 1024;
+const PAGE_OVERHEAD = 1_000;
 
 export function createMemory(clock: Clock): Memory {
   return {
@@ -102,7 +103,7 @@ export function createMemory(clock: Clock): Memory {
     upstreamSessions: new ExpiringMap(clock, 10_000),
     journal: new Map(),
     keyUses: new ExpiringMap(clock, 10_000),
-    toolPages: new ExpiringMap(clock, PAGES_LENGTH, ({ length }) => length),
+    toolPages: new ExpiringMap(clock, PAGES_LENGTH, ({ length }) => length + PAGE_OVERHEAD),
   };
 }
 

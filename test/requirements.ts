@@ -23,10 +23,10 @@ export const REQUIREMENTS: Ranges = {
 export const OPEN: Readonly<Record<string, Ranges>> = {
   "issue 4: identity, access and sign-in": {
     RB: "41",
-    BF: "50 52 59 63",
+    BF: "50 59 63",
     OT: "2 4-5 18-20",
     PS: "9-11",
-    T: "13-14 29 31 45",
+    T: "13-14 29 45",
   },
   "issue 5: credentials": {
     RB: "2-3 7-8 17-21 29-30 34-38",

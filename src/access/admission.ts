@@ -1,6 +1,7 @@
 /** The admission function: one answer for listing and for calling, on every door (B.4, PS-10, PS-11). Pure. */
 import type { Server, Tool } from "../catalog/snapshot.ts";
 import { isMember, type Principal } from "../identity/principal.ts";
+import { filtersPass, filtersPassServer, type RequestFilters } from "./request-filters.ts";
 import { type KeyRule, ruleAllows } from "./virtual-key.ts";
 
 /** Why a call is refused; the first that applies, in the order of B.4. */
@@ -10,7 +11,8 @@ export type Refusal =
   | "not_visible"
   | "tool_unknown"
   | "tool_blocked"
-  | "key_denied";
+  | "key_denied"
+  | "filtered";
 
 export type Admission =
   | { readonly allowed: true; readonly tool: Tool }
@@ -22,20 +24,27 @@ export type Admission =
  * @param server The server that the name or the path led to; none is `not_visible`, as for a server of another org.
  * @param tool The tool by that name in the catalog; none is `tool_unknown`.
  */
-export function admit(principal: Principal, server: Server | undefined, tool: Tool | undefined): Admission {
+export function admit(
+  principal: Principal,
+  filters: RequestFilters,
+  server: Server | undefined,
+  tool: Tool | undefined,
+): Admission {
   const reason = refusalOf(principal, server);
   if (reason !== null) return { allowed: false, reason };
   if (tool === undefined || server === undefined) return { allowed: false, reason: "tool_unknown" };
   if (!tool.allowed) return { allowed: false, reason: "tool_blocked" };
   const isGranted = isOpen(principal, server, (rule) => ruleAllows(rule, tool.name));
-  return isGranted ? { allowed: true, tool } : { allowed: false, reason: "key_denied" };
+  if (!isGranted) return { allowed: false, reason: "key_denied" };
+  return filtersPass(filters, server.record, tool) ? { allowed: true, tool } : { allowed: false, reason: "filtered" };
 }
 
-/** The part of the decision that needs no tool: whether the principal may see the server at all. */
-export function admitServer(principal: Principal, server: Server | undefined): Refusal | null {
+/** The part of the decision that needs no tool: whether the principal may see the server at all, and asks for it. */
+export function admitServer(principal: Principal, filters: RequestFilters, server: Server | undefined): Refusal | null {
   const reason = refusalOf(principal, server);
   if (reason !== null || server === undefined) return reason ?? "not_visible";
-  return isOpen(principal, server, (rule) => rule.length > 0) ? null : "key_denied";
+  if (!isOpen(principal, server, (rule) => rule.length > 0)) return "key_denied";
+  return filtersPassServer(filters, server.record, server.tools.values()) ? null : "filtered";
 }
 
 /** The key rule, where there is a key (BF-51): an explicit assignment beats the server's default, also when empty. */

@@ -19,7 +19,7 @@ export function serveToolCall(
   message: ClientMessage,
   session: { readonly name: string; readonly id: string | null },
 ): Promise<Response> {
-  const { services, principal, snapshot, door, slug, self, headers, accepts, signal, waitUntil } = request;
+  const { services, principal, filters, snapshot, door, slug, self, headers, accepts, signal, waitUntil } = request;
   const { name } = message.params;
   const args = message.params["arguments"];
   if (
@@ -42,6 +42,7 @@ export function serveToolCall(
   const events = callTool(services.toolCalls, {
     side,
     principal,
+    filters,
     door,
     self,
     message,

@@ -11,6 +11,7 @@ const EXPOSED_HEADERS = "Mcp-Session-Id, WWW-Authenticate, X-Request-Id";
 const REQUEST_HEADERS = [
   "authorization, content-type, accept, x-api-key, x-bf-vk, last-event-id",
   "mcp-session-id, mcp-protocol-version, mcp-method, mcp-name",
+  "x-bf-mcp-include-clients, x-bf-mcp-include-tools",
 ].join(", ");
 
 /** Whether a path segment can name a server. */

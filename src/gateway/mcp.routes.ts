@@ -1,5 +1,6 @@
 /** The MCP doors: `/mcp` over all servers, `/mcp/:server` for one. Each request is classified once, here. */
 import { type Context, Hono } from "hono";
+import { filtersOf } from "../access/request-filters.ts";
 import { FAILURES, failureHeaders, GatewayError } from "../failure/gateway-error.ts";
 import { rpcErrorOf } from "../failure/json-rpc.ts";
 import type { AppEnv } from "../http/app-env.ts";
@@ -72,8 +73,8 @@ async function serveAs(
   const { services } = c.var;
   const { headers } = c.req.raw;
   const door = slug === null ? "/mcp" : `/mcp/${slug.toLowerCase()}`;
-  const self = new URL(c.req.url).origin;
-  const base = { services, principal, snapshot, door, slug, self, headers, signal: c.req.raw.signal, waitUntil };
+  const about = { door, slug, self: new URL(c.req.url).origin, headers, filters: filtersOf(headers) };
+  const base = { services, principal, snapshot, ...about, signal: c.req.raw.signal, waitUntil };
   if (c.req.method === "GET") return serveGet();
   if (c.req.method === "DELETE") return serveDelete({ ...base, accepts: { json: true, sse: true } });
 

@@ -1,4 +1,5 @@
 /** A request at an MCP door, past authentication. */
+import type { RequestFilters } from "../access/request-filters.ts";
 import type { VirtualKeys } from "../access/virtual-keys.ts";
 import type { Journal } from "../calls/journal.ts";
 import type { Catalog } from "../catalog/catalog.ts";
@@ -26,6 +27,7 @@ export interface DoorServices {
 export interface DoorRequest {
   readonly services: DoorServices;
   readonly principal: Principal;
+  readonly filters: RequestFilters;
   readonly snapshot: Snapshot;
   /** `/mcp`, or the path of a server's door in lower case. */
   readonly door: string;

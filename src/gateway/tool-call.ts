@@ -3,6 +3,7 @@
  * that the door decides how a client gets them and this decides what it gets.
  */
 import { type Admission, admit, admitServer } from "../access/admission.ts";
+import type { RequestFilters } from "../access/request-filters.ts";
 import { type CallRow, cut, loggedArguments } from "../calls/call.ts";
 import type { Server, Tool } from "../catalog/snapshot.ts";
 import { tellLegacy, type UpstreamSession } from "../connector/ask.ts";
@@ -49,6 +50,7 @@ export interface ToolCallDeps {
 export interface ToolCall {
   readonly side: ClientSide;
   readonly principal: Principal;
+  readonly filters: RequestFilters;
   /** The door's path. */
   readonly door: string;
   /** The gateway's own origin: a server there is not contacted (PS-61). */
@@ -87,15 +89,16 @@ interface Progress {
 export async function* callTool(deps: ToolCallDeps, call: ToolCall): AsyncGenerator<CallEvent, void> {
   const created_at = deps.clock();
   const progress: Progress = { attempts: 0, upstreamStart: null };
-  const admission = admit(call.principal, call.server, call.tool);
+  const { principal, filters, server } = call;
+  const admission = admit(principal, filters, server, call.tool);
   const finish = (response: ShapedResponse): CallEvent => {
     const now = deps.clock();
     const upstream_ms = progress.upstreamStart === null ? null : now - progress.upstreamStart;
     const timing = { created_at, duration_ms: now - created_at, upstream_ms, attempts: progress.attempts };
     return { kind: "response", response, row: rowOf(deps.newId("call"), call, admission, response, timing) };
   };
-  if (call.server?.record.connection_type === "stdio" && admitServer(call.principal, call.server) === null) {
-    const text = `server '${call.server.record.name}' is ${WAITING_FOR_BRIDGE}`;
+  if (server?.record.connection_type === "stdio" && admitServer(principal, filters, server) === null) {
+    const text = `server '${server.record.name}' is ${WAITING_FOR_BRIDGE}`;
     yield finish({ ...call.side.failure(text, call.message), error: text });
     return;
   }

@@ -1,5 +1,6 @@
 /** `tools/list`: answered from the snapshot and the catalog, without contact to any server (P-11, P-12, R-16). */
 import { admit, admitServer } from "../access/admission.ts";
+import { NO_FILTERS, type RequestFilters } from "../access/request-filters.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import { shownDefinition } from "../catalog/definition.ts";
 import type { Server, Snapshot, Tool } from "../catalog/snapshot.ts";
@@ -33,41 +34,60 @@ export type ToolPage =
 
 /** One page of the tools that a principal may call at this door, sorted by name; at `/mcp` under exposed names. */
 export async function listTools(request: DoorRequest, era: Era, { params }: ClientMessage): Promise<ToolPage> {
-  const { snapshot, principal, slug, waitUntil, services } = request;
+  const { snapshot, principal, filters, slug, waitUntil, services } = request;
   const { memory, cache, clock } = services.toolLists;
   const { cursor } = params;
   const server = serverOfDoor(request) ?? null;
-  // One wording for a server that is not there and one that the caller may not see (P-5).
-  if (slug !== null && admitServer(principal, server ?? undefined) !== null)
-    return { ok: false, message: `Unknown server: ${slug}` };
+  const refusal = slug === null ? null : admitServer(principal, filters, server ?? undefined);
+  // One wording for a server that is not there and one that the caller may not see (P-5). What the caller itself has
+  // left out is no secret: its list is empty.
+  if (refusal !== null && refusal !== "filtered") return { ok: false, message: `Unknown server: ${slug}` };
   const after = cursor === undefined ? null : nameOf(cursor);
   if (after === undefined) return { ok: false, message: "cursor is not one that this list gave." };
 
   const { org_id, generation } = snapshot;
   const door = server === null ? "*" : server.record.server_id;
-  const key = JSON.stringify(["tools", org_id, generation.registry, generation.org, principal.view, door, era, after]);
-  const held = memory.get(key) ?? (await cache.get(key));
+  const view = [principal.view, filters.view];
+  const key = JSON.stringify(["tools", org_id, generation.registry, generation.org, ...view, door, era, after]);
+  // There are as many filters as a client can think of: the colo's cache is not for them.
+  const isShared = filters.view === NO_FILTERS.view;
+  const held = memory.get(key) ?? (isShared ? await cache.get(key) : null);
   if (held !== null) {
     memory.set(key, held, clock() + KEEP_MS);
     return { ok: true, members: held };
   }
-  const { members, isOfSnapshot } = await compilePage(services.toolLists, { snapshot, principal, server, era, after });
+  const { members, isOfSnapshot } = await compilePage(services.toolLists, {
+    snapshot,
+    principal,
+    filters,
+    server,
+    era,
+    after,
+  });
   if (isOfSnapshot) {
     memory.set(key, members, clock() + KEEP_MS);
-    waitUntil(cache.put(key, members, CACHE_SECONDS));
+    if (isShared) waitUntil(cache.put(key, members, CACHE_SECONDS));
   }
   return { ok: true, members };
 }
 
 async function compilePage(
   { catalog }: ToolListDeps,
-  of: { snapshot: Snapshot; principal: Principal; server: Server | null; era: Era; after: string | null },
+  of: {
+    snapshot: Snapshot;
+    principal: Principal;
+    filters: RequestFilters;
+    server: Server | null;
+    era: Era;
+    after: string | null;
+  },
 ): Promise<{ members: string; isOfSnapshot: boolean }> {
-  const { snapshot, principal, server, era, after } = of;
+  const { snapshot, principal, filters, server, era, after } = of;
   const shownAs = (tool: Tool) => (server === null ? tool.exposed_name : tool.name);
   const tools: Tool[] = [];
   for (const tool of (server ?? snapshot).tools.values()) {
-    if ((after === null || shownAs(tool) > after) && admit(principal, tool.server, tool).allowed) tools.push(tool);
+    if (after !== null && shownAs(tool) <= after) continue;
+    if (admit(principal, filters, tool.server, tool).allowed) tools.push(tool);
   }
   tools.sort((a, b) => (shownAs(a) < shownAs(b) ? -1 : 1));
   const page = tools.slice(0, PAGE_SIZE);

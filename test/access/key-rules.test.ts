@@ -2,54 +2,20 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { admit, admitServer } from "../../src/access/admission.ts";
+import { NO_FILTERS } from "../../src/access/request-filters.ts";
 import type { KeyRule } from "../../src/access/virtual-key.ts";
 import { compileSnapshot, type Snapshot } from "../../src/catalog/snapshot.ts";
-import type { Principal } from "../../src/identity/principal.ts";
-import { NO_OAUTH } from "../../src/registry/oauth-fields.ts";
 import type { ServerRecord } from "../../src/registry/server-record.ts";
+import { keyGrant, principalWith, serverRecord } from "../support/admission.ts";
 import { createAgent } from "../support/agent.ts";
 import { accepted, createOrg, register } from "../support/api.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";
 import { scriptedServer } from "../support/upstream.ts";
 
-const DOCS: ServerRecord = {
-  server_id: "srv_docs",
-  name: "docs",
-  display_name: "Docs",
-  connection_type: "http",
-  connection_detected: false,
-  instructions: null,
-  approved_instructions: null,
-  server_url: "https://docs.example/mcp",
-  enabled: true,
-  timeout_ms: null,
-  auth_type: "none",
-  config_sealed: null,
-  client_secret_sealed: null,
-  stdio_config: null,
-  ...NO_OAUTH,
-  auto_all: false,
-  definition_policy: "pin",
-  is_code_mode_client: false,
-  is_ping_available: true,
-  status_reason: null,
-  tool_mode: "list",
-  allow_on_all_virtual_keys: false,
-  status: "active",
-  state: "connected",
-  last_failure: null,
-  era: "modern",
-  server_info: null,
-  created: 0,
-  created_by: "ann",
-  modified: 0,
-  modified_by: "ann",
-};
-
 /** A snapshot of one server with the tools `search` (allowed) and `erase` (blocked). */
 function snapshotOf(changes: Partial<ServerRecord>): Snapshot {
   const tool = (name: string, allowed: boolean) => ({
-    server_id: DOCS.server_id,
+    server_id: "srv_docs",
     tool: name,
     allowed,
     auto: false,
@@ -57,29 +23,15 @@ function snapshotOf(changes: Partial<ServerRecord>): Snapshot {
     repeatable: 0,
   });
   const tools = [tool("search", true), tool("Search", true), tool("erase", false)];
-  return compileSnapshot("default", { registry: 1, org: 1 }, [{ ...DOCS, ...changes }], tools);
+  return compileSnapshot("default", { registry: 1, org: 1 }, [serverRecord(changes)], tools);
 }
 
-function keyWith(rules: Record<string, KeyRule>): Principal {
-  const key = { virtual_key_id: "key_1", name: "agent", rules: new Map(Object.entries(rules)) };
-  return {
-    kind: "virtual_key",
-    id: "key:key_1",
-    email: null,
-    org: "default",
-    role: "member",
-    groups: new Map(),
-    isPlatformAdmin: false,
-    key,
-    view: "",
-    generation: 1,
-  };
-}
+const keyWith = (rules: Record<string, KeyRule>) => principalWith({ key: keyGrant(rules) });
 
 /** Whether a tool is admitted, or why not. */
 function decide(server: Partial<ServerRecord>, rules: Record<string, KeyRule>, tool: string): string {
   const docs = snapshotOf(server).servers.get("docs");
-  const decision = admit(keyWith(rules), docs, docs?.tools.get(tool));
+  const decision = admit(keyWith(rules), NO_FILTERS, docs, docs?.tools.get(tool));
   return decision.allowed ? "allowed" : decision.reason;
 }
 
@@ -111,7 +63,7 @@ describe("admission", () => {
     expect(decide({ status: "pending_setup" }, {}, "search")).toBe("server_not_active");
     expect(decide({}, {}, "missing")).toBe("tool_unknown");
     expect(decide({}, {}, "erase")).toBe("tool_blocked");
-    expect(admit(keyWith({}), undefined, undefined)).toEqual({ allowed: false, reason: "not_visible" });
+    expect(admit(keyWith({}), NO_FILTERS, undefined, undefined)).toEqual({ allowed: false, reason: "not_visible" });
   });
 
   it("to a server follows from that to its tools: what admits a tool admits its server", () => {
@@ -128,13 +80,13 @@ describe("admission", () => {
         const principal = keyWith(given === undefined ? {} : { srv_docs: given });
         const docs = snapshotOf(changes).servers.get("docs");
         const tools = [...(docs?.tools.values() ?? [])];
-        const admitted = tools.filter((tool) => admit(principal, docs, tool).allowed);
-        if (admitted.length > 0) expect(admitServer(principal, docs)).toBeNull();
+        const admitted = tools.filter((tool) => admit(principal, NO_FILTERS, docs, tool).allowed);
+        if (admitted.length > 0) expect(admitServer(principal, NO_FILTERS, docs)).toBeNull();
         if (given?.length === 0) expect(admitted).toEqual([]);
         // The live state refuses nothing (PS-64).
         const elsewhere = snapshotOf({ ...changes, state: "connected" }).servers.get("docs");
         const again = [...(elsewhere?.tools.values() ?? [])].filter(
-          (tool) => admit(principal, elsewhere, tool).allowed,
+          (tool) => admit(principal, NO_FILTERS, elsewhere, tool).allowed,
         );
         expect(again.map(({ name }) => name)).toEqual(admitted.map(({ name }) => name));
       }),
