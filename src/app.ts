@@ -6,6 +6,7 @@ import { virtualKeyOperations } from "./access/virtual-keys.routes.ts";
 import { clientOperations } from "./bifrost/clients.routes.ts";
 import { oauthOperations } from "./bifrost/oauth.routes.ts";
 import { bifrostSurface } from "./bifrost/surface.ts";
+import { bifrostKeyOperations } from "./bifrost/virtual-keys.routes.ts";
 import { callOperations } from "./calls/calls.routes.ts";
 import { catalogOperations } from "./catalog/catalog.routes.ts";
 import { FAILURES, failureHeaders, GatewayError } from "./failure/gateway-error.ts";
@@ -46,6 +47,7 @@ export const operations: readonly Operation[] = [
   ...callOperations,
   ...clientOperations,
   ...oauthOperations,
+  ...bifrostKeyOperations,
 ];
 
 /** Makes the app with a memory of its own: one per isolate. */

@@ -7,6 +7,7 @@ import { createRateLimits } from "./access/rate-limits.ts";
 import { d1VirtualKeyStore } from "./access/virtual-keys.store.ts";
 import { createVirtualKeys } from "./access/virtual-keys.ts";
 import { createClients } from "./bifrost/clients.ts";
+import { createBifrostKeys } from "./bifrost/virtual-keys.ts";
 import { d1CallStore } from "./calls/calls.store.ts";
 import { createCalls } from "./calls/calls.ts";
 import { createJournal, type JournalMemory } from "./calls/journal.ts";
@@ -230,6 +231,7 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     callStore,
     health: createHealth(env),
     registry,
+    bifrostKeys: createBifrostKeys({ keys: virtualKeys }),
     bifrostClients: createClients({ registry, toolsOf: catalog.approved, keysOf: virtualKeys.ofServers }),
     catalog,
     orgContexts: createOrgContexts({

@@ -23,7 +23,7 @@ export const REQUIREMENTS: Ranges = {
 export const OPEN: Readonly<Record<string, Ranges>> = {
   "issue 4: identity, access and sign-in": {
     RB: "41",
-    BF: "50 59 63",
+    BF: "59 63",
     OT: "2 4-5 18-20",
     PS: "9-11",
     T: "13-14 29 45",

@@ -80,7 +80,7 @@ export const virtualKeys = sqliteTable(
     /** SHA-256 of the value, in hexadecimal. The value itself is stored nowhere (PS-8). */
     value_hash: text().notNull(),
     last4: text().notNull(),
-    /** The hash of the value before the last rotation, which opens the key until `previous_until`. Null: there is none. */
+    /** The hash of the value before the last rotation, which opens the key until `previous_until`. */
     previous_hash: text(),
     previous_until: integer(),
     is_active: integer({ mode: "boolean" }).notNull(),

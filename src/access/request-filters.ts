@@ -81,9 +81,9 @@ function entriesOf(header: string | null): string[] | null {
 }
 
 /**
- * What an entry may mean: an exposed name as it is, and `client-tool` for every hyphen that may be the one between them,
- * because names of clients and of tools have hyphens of their own; `<name>__<tool>` splits at the first place only, as
- * slugs have no underscore. Looked up, so that a long header does not cost its length for every tool.
+ * What an entry may mean: an exposed name as it is, and `client-tool` for every hyphen that may be the one between
+ * them, because names of clients and of tools have hyphens of their own; `<name>__<tool>` splits at the first place
+ * only, as slugs have no underscore. Looked up, so that a long header does not cost its length for every tool.
  */
 function toolKeys(entry: string): string[] {
   const keys = [entry];

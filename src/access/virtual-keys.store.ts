@@ -48,8 +48,8 @@ export interface VirtualKeyStore {
   /** The servers that the org sees: those that its keys may be assigned to. */
   visibleServers(orgId: string): Promise<NamedServer[]>;
   /**
-   * @throws GatewayError `conflict`, field `name`; `invalid_request`, field `group_id` for one that the org does not have,
-   *   field `servers` for one that the org does not see, whether or not there is such a server
+   * @throws GatewayError `conflict`, field `name`; `invalid_request`, field `group_id` for one that the org does not
+   *   have, field `servers` for one that the org does not see, whether or not there is such a server
    */
   insert(orgId: string, key: VirtualKey, assigned: readonly KeyServer[]): Promise<void>;
   /**

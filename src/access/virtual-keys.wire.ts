@@ -1,10 +1,14 @@
 import * as z from "zod";
 import { ToolList } from "../http/tool-list.wire.ts";
 
+/** D1 takes two megabytes in one parameter. */
+const MAX_SERVERS_LENGTH = 1_000_000;
+
 const KeyServers = z
   .array(z.strictObject({ server_id: z.string(), tools_to_execute: ToolList }))
   .max(1_000)
-  .refine((list) => new Set(list.map(({ server_id }) => server_id)).size === list.length, "must not repeat a server");
+  .refine((list) => new Set(list.map(({ server_id }) => server_id)).size === list.length, "must not repeat a server")
+  .refine((list) => JSON.stringify(list).length <= MAX_SERVERS_LENGTH, "must have at most a million characters");
 
 export const VirtualKeyInput = z.strictObject({
   name: z.string(),

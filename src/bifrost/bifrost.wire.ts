@@ -7,7 +7,7 @@ import * as z from "zod";
 import { ToolList } from "../http/tool-list.wire.ts";
 
 /** A field that may be left out, or be null to say the same. */
-function omissible<T extends z.ZodType>(schema: T) {
+export function omissible<T extends z.ZodType>(schema: T) {
   return schema.nullish().transform((value) => value ?? undefined);
 }
 

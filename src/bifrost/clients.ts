@@ -10,6 +10,7 @@ import type { Registry } from "../registry/registry.ts";
 import type { ClientCreate, ClientQuery, ClientUpdate, ClientView } from "./bifrost.wire.ts";
 import { serverInput, serverPatch, sliceOf } from "./client-input.ts";
 import { clientView } from "./client-view.ts";
+import { known } from "./known.ts";
 
 export interface ClientsDeps {
   readonly registry: Pick<Registry, "find" | "get" | "register" | "revise" | "reconnect" | "remove">;
@@ -18,6 +19,8 @@ export interface ClientsDeps {
   /** The keys of all orgs that are assigned to servers, each list sorted by name. */
   readonly keysOf: (serverIds: readonly string[]) => Promise<ReadonlyMap<string, readonly NamedServerKey[]>>;
 }
+
+const MISSING = "MCP client not found";
 
 export function createClients({ registry, toolsOf, keysOf }: ClientsDeps) {
   return {
@@ -63,12 +66,12 @@ export function createClients({ registry, toolsOf, keysOf }: ClientsDeps) {
         keys: client.vk_configs,
         isTried: true,
       };
-      return (await known(registry.revise(actor, clientId, revision, self))).credentialError;
+      return (await known(MISSING, registry.revise(actor, clientId, revision, self))).credentialError;
     },
 
     /** BF-43. @throws GatewayError `not_found`, `invalid_request`, `connect_failed` */
     async reconnect(actor: Actor, clientId: string, self: string): Promise<void> {
-      const { record } = await known(registry.get(actor, clientId));
+      const { record } = await known(MISSING, registry.get(actor, clientId));
       if (!record.enabled) {
         const message = "cannot reconnect a disabled MCP client: enable the client first";
         throw new GatewayError("invalid_request", message);
@@ -78,24 +81,16 @@ export function createClients({ registry, toolsOf, keysOf }: ClientsDeps) {
         throw new GatewayError("invalid_request", message);
       }
       const failures = ["upstream_failed", "upstream_timeout", "invalid_request", "conflict"] as const;
-      await told("Failed to reconnect MCP client", failures, () => known(registry.reconnect(actor, clientId, self)));
+      await told("Failed to reconnect MCP client", failures, () =>
+        known(MISSING, registry.reconnect(actor, clientId, self)),
+      );
     },
 
     /** BF-42. @throws GatewayError `not_found` */
     async remove(actor: Actor, clientId: string): Promise<void> {
-      await known(registry.remove(actor, clientId));
+      await known(MISSING, registry.remove(actor, clientId));
     },
   };
-}
-
-/** A server that there is not, in the words of this surface (BF-30). */
-async function known<T>(work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (cause) {
-    if (GatewayError.from(cause).code !== "not_found") throw cause;
-    throw new GatewayError("not_found", "MCP client not found", { cause });
-  }
 }
 
 /** Failures to connect, with our reason in the words of this surface. */

@@ -3,7 +3,7 @@ import { FAILURES, type GatewayError } from "../failure/gateway-error.ts";
 import type { Surface } from "../http/surface.ts";
 import { BifrostError } from "./bifrost.wire.ts";
 
-/** Fields of the server record by their names here, as far as they differ. */
+/** Fields of the records by their names here, as far as they differ. */
 const WIRE_NAMES: Readonly<Record<string, string>> = {
   server_id: "client_id",
   display_name: "name",
@@ -11,6 +11,7 @@ const WIRE_NAMES: Readonly<Record<string, string>> = {
   config: "headers",
   allowed_tools: "tools_to_execute",
   keys: "vk_configs",
+  servers: "mcp_configs",
 };
 
 export const bifrostSurface: Surface = {

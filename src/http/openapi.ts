@@ -60,8 +60,8 @@ Bodies are JSON objects; a field that is not known is refused. Date-times are IS
 Every error is a problem document (RFC 9457) with a stable \`code\`, and every answer names its request in \
 \`X-Request-Id\`. A known path with another method answers 405 with \`Allow\`, an unknown path 404.
 
-Under \`/api\` the servers are also there in Bifrost's wire format, as MCP clients, for tooling that knows it: fields that \
-are not known are ignored, \`null\` counts as omitted, and errors have Bifrost's body.
+Under \`/api\` servers and virtual keys are also there in Bifrost's wire format, for tooling that knows it, servers as \
+MCP clients: fields that are not known are ignored, \`null\` counts as omitted, and errors have Bifrost's body.
 
 Agents do not use this API. They speak MCP with \`/mcp\` for all their servers, or with \`/mcp/{server}\` for one.`;
 

@@ -102,6 +102,32 @@ const ClientList = z.strictObject({
   offset: z.int(),
 });
 
+/** BF-50 and B.2: Bifrost's document of that API is not among ours. */
+const Key = z.strictObject({
+  id: z.string(),
+  name: z.string(),
+  description: z.string(),
+  value: z.string(),
+  is_active: z.boolean(),
+  provider_configs: z.array(z.unknown()).length(0),
+  mcp_configs: z.array(
+    z.strictObject({ id: z.int(), mcp_client_name: z.string(), tools_to_execute: z.array(z.string()) }),
+  ),
+});
+
+const KeyAnswer = z.union([
+  z.strictObject({
+    virtual_keys: z.array(Key),
+    count: z.int(),
+    total_count: z.int(),
+    limit: z.int(),
+    offset: z.int(),
+  }),
+  z.strictObject({ virtual_key: Key }),
+  z.strictObject({ message: z.string(), virtual_key: Key }),
+  z.strictObject({ message: z.string() }),
+]);
+
 const Answer = z.union([
   z.strictObject({ status: z.literal("success"), message: z.string() }),
   z.strictObject({ status: z.literal("partial_success"), message: z.string(), credential_error: z.string() }),
@@ -123,7 +149,8 @@ export function expectRequest(name: Exclude<keyof typeof SCHEMAS, "MCPClient">, 
 export async function expectBifrost(method: string, path: string, response: Response): Promise<void> {
   const body: unknown = await response.clone().json();
   const isList = method === "GET" && path.startsWith("/api/mcp/clients");
-  const schema = response.status >= 400 ? Failure : isList ? ClientList : Answer;
+  const isOfKeys = path.startsWith("/api/governance/");
+  const schema = response.status >= 400 ? Failure : isOfKeys ? KeyAnswer : isList ? ClientList : Answer;
   const { error } = schema.safeParse(body);
   expect(error === undefined ? "" : z.prettifyError(error), `${method} ${path} ${response.status}`).toBe("");
   if (response.status >= 400) expect(body).toMatchObject({ status_code: response.status });
