@@ -6,7 +6,7 @@ import type { ExpiringMap } from "../platform/expiring-map.ts";
 import { equalInConstantTime, sha256Hex } from "../platform/hash.ts";
 import type { Secret } from "../platform/secret.ts";
 import { type Credentials, credentialsOf, unauthorized } from "./credential.ts";
-import { ADMIN_ID, type KeyGrant, type Principal, type Standing } from "./principal.ts";
+import { ADMIN_ID, isMember, type KeyGrant, type Principal, type Standing } from "./principal.ts";
 import type { ProvenUser } from "./proven-user.ts";
 
 export interface IdentityDeps {
@@ -75,10 +75,11 @@ export function createIdentity({ adminKey, defaultOrg, keys, members, provider, 
       groups: hasRole ? groups : new Map(),
       isPlatformAdmin: user.isPlatformAdmin,
       key: null,
-      view: viewOf(null),
+      view: ALL,
       generation: standing.generation,
     };
-    return { principal, expiresAt: user.expiresAt };
+    const view = isMember(principal) ? ALL : NOTHING;
+    return { principal: { ...principal, view }, expiresAt: user.expiresAt };
   }
 
   /** PS-2. @throws GatewayError `forbidden`, `org_required` */
@@ -117,7 +118,8 @@ export function createIdentity({ adminKey, defaultOrg, keys, members, provider, 
     if (keyed.principal.org !== user.principal.org) {
       throw new GatewayError("forbidden", "The key belongs to another org.");
     }
-    const { key: grant, view } = keyed.principal;
+    const { key: grant } = keyed.principal;
+    const view = isMember(user.principal) ? keyed.principal.view : NOTHING;
     const generation = Math.min(keyed.principal.generation, user.principal.generation);
     return keep({ token, key }, named, {
       principal: { ...user.principal, key: grant, view, generation },
@@ -181,7 +183,7 @@ export function createIdentity({ adminKey, defaultOrg, keys, members, provider, 
         groups: new Map(),
         isPlatformAdmin: true,
         key: null,
-        view: viewOf(null),
+        view: ALL,
         generation,
       };
     },
@@ -206,8 +208,11 @@ function memoryKey({ token, key }: Credentials, named: string | null): string {
   return sha256Hex(JSON.stringify([token, key, token === null ? null : named]));
 }
 
-function viewOf(key: KeyGrant | null): string {
-  if (key === null) return "*";
+/** What principals without a key see, and those who have no role in the org: their lists must not be each other's. */
+const ALL = "*";
+const NOTHING = "-";
+
+function viewOf(key: KeyGrant): string {
   return sha256Hex(JSON.stringify([...key.rules].toSorted(([a], [b]) => (a < b ? -1 : 1))));
 }
 

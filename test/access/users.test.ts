@@ -51,6 +51,31 @@ describe("a user", () => {
     expect((await call("stranger")).error?.message).toBe("Unknown tool: docs__search");
   });
 
+  it("is never shown what a list was made of for somebody else: each in any order, with a key and without [PS-4]", async () => {
+    const { gateway, docs, names, keyOf } = await startAcme();
+    const servers = [{ server_id: docs.server_id, tools_to_execute: ["*"] }];
+    const key = { "x-bf-vk": await keyOf("acme", servers) };
+    const alone = async () => {
+      const headers = { ...key, "Content-Type": "application/json" };
+      const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "tools/list" });
+      const response = await gateway.fetch("/mcp", { method: "POST", headers, body });
+      return (await response.json<{ result: { tools: { name: string }[] } }>()).result.tools.map(({ name }) => name);
+    };
+    const stranger = { sub: "stranger", org: "acme" };
+    const everybody: [() => Promise<string[]>, string[]][] = [
+      [alone, ["docs__search"]],
+      [() => names("bob"), ["docs__search"]],
+      [() => names(stranger), []],
+      [() => names(stranger, key), []],
+      [() => names("bob", key), ["docs__search"]],
+    ];
+    for (const order of [everybody, everybody.toReversed()]) {
+      // A write, so that no list of the other order is left.
+      await accepted(await gateway.admin("PATCH", "/v1/orgs/acme", { name: "Acme" }));
+      for (const [list, expected] of order) expect(await list()).toEqual(expected);
+    }
+  });
+
   it("is narrowed by a key of the same org, and refused with one of another [PS-1]", async () => {
     const { docs, names, ask, keyOf } = await startAcme();
     expect(await names("bob", { "x-bf-vk": await keyOf("acme") })).toEqual([]);
