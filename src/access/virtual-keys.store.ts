@@ -4,7 +4,7 @@ import { generations } from "../catalog/catalog.tables.ts";
 import { GatewayError } from "../failure/gateway-error.ts";
 import { withOutages } from "../failure/unavailable.ts";
 import type { PageRequest } from "../http/page.ts";
-import { servers } from "../registry/registry.tables.ts";
+import { isVisibleTo, servers } from "../registry/registry.tables.ts";
 import { virtualKeyServers, virtualKeys } from "./access.tables.ts";
 import type { AssignedServer, KeyServer, NamedServerKey, VerifiedKey, VirtualKey } from "./virtual-key.ts";
 
@@ -302,12 +302,6 @@ export function d1VirtualKeyStore(d1: D1Database): VirtualKeyStore {
       return removed.length > 0;
     },
   });
-}
-
-/** Of a server: it belongs to every org, or to this one (RB-11). */
-function isVisibleTo(orgId: string): SQL {
-  const orgIds = sql`SELECT org_id FROM server_orgs WHERE server_orgs.server_id = servers.server_id`;
-  return sql`(NOT EXISTS (${orgIds}) OR ${orgId} IN (${orgIds}))`;
 }
 
 function keyOf({ name_key: _, ...row }: typeof virtualKeys.$inferSelect): VirtualKey {

@@ -6,6 +6,7 @@ import type { VirtualKeyView } from "../../src/access/virtual-keys.wire.ts";
 import { sha256Hex } from "../../src/platform/hash.ts";
 import { accepted, generationOf, offline, refusal, register, stored, storedValue } from "../support/api.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";
+import { AUDIENCE, ISSUER, metadataOf, NOW, newKey, sign } from "../support/identity-provider.ts";
 import { scriptedServer } from "../support/upstream.ts";
 
 const PATH = "/v1/virtual-keys";
@@ -344,6 +345,41 @@ describe("a revoked key", () => {
     expect(await seen()).toEqual([401, 401, 200, 200]);
     now = START + 2_000;
     expect(await seen()).toEqual([401, 401, 401, 401]);
+  });
+
+  it("of a member who is taken out opens nothing for them any more, and goes on by itself [PS-7]", async () => {
+    now = NOW;
+    const signer = await newKey();
+    const network = async ({ url }: Request) =>
+      Response.json(url.endsWith("/jwks") ? { keys: [signer.jwk] } : metadataOf(ISSUER));
+    const [here, there] = [1, 2].map(() =>
+      startGateway(network, { OIDC_ISSUER: ISSUER, OIDC_AUDIENCE: AUDIENCE }, { clock }),
+    );
+    if (here === undefined || there === undefined) throw new Error("two gateways");
+    await accepted(await here.admin("PUT", "/v1/orgs/default/members/ada", { role: "member" }));
+    await register(here, { enabled: true, allow_on_all_virtual_keys: true, allowed_tools: { search: true } });
+    await env.DB.prepare(
+      `UPDATE server_tools SET known = 1, approved_definition = '{"name":"search"}', approved_hash = 'h'`,
+    ).run();
+    await env.DB.prepare("UPDATE generations SET value = value + 1").run();
+    now += TTL;
+    const { value } = await create(here);
+    const token = { Authorization: `Bearer ${await sign(signer)}`, "Content-Type": "application/json" };
+    const listed = async (gateway: TestGateway, headers: Record<string, string>) => {
+      const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "tools/list" });
+      const response = await gateway.fetch("/mcp", { method: "POST", headers: { ...token, ...headers }, body });
+      return (await response.text()).includes("docs__search");
+    };
+    const both = { "x-bf-vk": value };
+    const alone = { Authorization: `Bearer ${value}` };
+    for (const gateway of [here, there]) {
+      for (const headers of [{}, both, alone]) expect(await listed(gateway, headers)).toBe(true);
+    }
+    await accepted(await here.admin("DELETE", "/v1/orgs/default/members/ada"));
+    for (const headers of [{}, both]) expect(await listed(here, headers)).toBe(false);
+    now += TTL;
+    for (const headers of [{}, both]) expect(await listed(there, headers)).toBe(false);
+    for (const gateway of [here, there]) expect(await listed(gateway, alone)).toBe(true);
   });
 
   it("loses an assignment the same way", async () => {

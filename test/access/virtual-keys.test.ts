@@ -5,6 +5,7 @@ import type { VirtualKeyView } from "../../src/access/virtual-keys.wire.ts";
 import { sha256Hex } from "../../src/platform/hash.ts";
 import { accepted, createOrg, generationOf, offline, refusal, register, stored, storedValue } from "../support/api.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";
+import { startWithUsers } from "../support/users.ts";
 
 const PATH = "/v1/virtual-keys";
 const ACME = { "X-Org-Id": "acme" };
@@ -246,6 +247,54 @@ describe("the servers of a key", () => {
     await keys.touch("acme", virtual_key_id, 1);
     expect(await keys.remove("acme", virtual_key_id)).toBe(false);
     expect(await stored()).toEqual(before);
+  });
+});
+
+describe("an org admin", () => {
+  it("has the keys of their org, for the servers that it sees, and no others", async () => {
+    const gateway = await startWithUsers();
+    await createOrg("acme");
+    for (const [user, role] of [
+      ["ann", "org_admin"],
+      ["bob", "member"],
+    ]) {
+      await accepted(await gateway.admin("PUT", `/v1/orgs/acme/members/${user}`, { role }));
+    }
+    await register(gateway, { server_id: "hidden", name: "hidden", org_ids: ["default"] });
+    await register(gateway, { server_id: "theirs", name: "theirs", org_ids: ["acme"] });
+    const ours = await create(gateway, { name: "ours" });
+    const assign = (server_id: string) => ({ servers: [{ server_id, tools_to_execute: ["*"] }] });
+    const as = (user: string, method: string, path: string, body?: unknown, headers = {}) =>
+      gateway.as(user, method, `${PATH}${path}`, body, headers);
+    const key = await accepted<VirtualKeyView>(await as("ann", "POST", "", { name: "desk", ...assign("theirs") }), 201);
+    expect(key).toMatchObject({ org_id: "acme", created_by: "ann" });
+    const at = `/${key.virtual_key_id}`;
+    await accepted(await as("ann", "PATCH", at, { is_active: true }));
+    expect(await accepted(await as("ann", "POST", `${at}/rotate`, {}))).toMatchObject({ modified_by: "ann" });
+    const before = await stored();
+    for (const server_id of ["hidden", "missing"]) {
+      const refused = { status: 400, code: "invalid_request", field: "servers" };
+      expect(await refusal(await as("ann", "POST", "", { name: "x", ...assign(server_id) }))).toEqual(refused);
+      expect(await refusal(await as("ann", "PATCH", at, assign(server_id)))).toEqual(refused);
+    }
+    const listed = await accepted<{ rows: VirtualKeyView[] }>(await as("ann", "GET", ""));
+    expect(listed.rows.map(({ name }) => name)).toEqual(["desk"]);
+    const theirOwn = `/${ours.virtual_key_id}`;
+    for (const [method, path, body] of [
+      ["GET", theirOwn],
+      ["PATCH", theirOwn, {}],
+      ["DELETE", theirOwn],
+      ["POST", `${theirOwn}/rotate`, {}],
+    ] as const) {
+      expect(await refusal(await as("ann", method, path, body))).toEqual(NOT_FOUND);
+      const headers = { "X-Org-Id": "default" };
+      expect(await refusal(await as("ann", method, path, body, headers))).toMatchObject({ status: 403 });
+      expect(await refusal(await as("bob", method, path, body))).toEqual({ status: 403, code: "forbidden" });
+    }
+    const governance = await gateway.as("ann", "GET", "/api/governance/virtual-keys");
+    expect(await refusal(governance)).toEqual({ status: 403, code: "forbidden" });
+    expect(await stored()).toEqual(before);
+    expect(await accepted(await as("ann", "DELETE", at))).toEqual({ deleted: true });
   });
 });
 
