@@ -7,7 +7,7 @@ import { sha256Hex } from "../../src/platform/hash.ts";
 import { accepted, generationOf, offline, refusal, register, stored, storedValue } from "../support/api.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";
 import { AUDIENCE, ISSUER, metadataOf, NOW, newKey, sign } from "../support/identity-provider.ts";
-import { scriptedServer } from "../support/upstream.ts";
+import { resultOf, scriptedServer } from "../support/upstream.ts";
 
 const PATH = "/v1/virtual-keys";
 const START = Date.UTC(2031, 0, 2, 3, 4, 5);
@@ -286,6 +286,30 @@ describe("last_used_at", () => {
     now += MINUTE;
     expect(await knock(gateway, value)).toBe(200);
     expect(warn).toHaveBeenCalledWith(expect.stringContaining("key_use_not_noted"));
+  });
+
+  it("is written after the server has been called, never before", async () => {
+    const order: string[] = [];
+    const upstream = scriptedServer({
+      ...{ era: "modern", tools: ['{"name":"search"}'] },
+      call: (seen) => {
+        order.push("call");
+        return resultOf(seen, '{"content":[]}');
+      },
+    });
+    const gateway = startGateway(upstream.network, {}, { clock });
+    const { server_id } = await register(gateway, { enabled: true });
+    const { value } = await create(gateway, { servers: [{ server_id, tools_to_execute: ["*"] }] });
+    const prepare = env.DB.prepare.bind(env.DB);
+    vi.spyOn(env.DB, "prepare").mockImplementation((query) => {
+      if (query.includes('set "last_used_at"')) order.push("use");
+      return prepare(query);
+    });
+    const headers = { "x-api-key": value, "Content-Type": "application/json" };
+    const params = { name: "docs__search", arguments: {} };
+    const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "tools/call", params });
+    expect((await gateway.fetch("/mcp", { method: "POST", headers, body })).status).toBe(200);
+    expect(order).toEqual(["call", "use"]);
   });
 
   it("raises no generation and moves no modified", async () => {
