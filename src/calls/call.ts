@@ -25,6 +25,8 @@ export interface CallRow {
   readonly upstream_ms: number | null;
   /** Requests sent upstream for this call. */
   readonly attempts: number;
+  /** What the call costs, in nano-dollars: the price of the tool at its time, if it succeeded (BF-62, PS-42). */
+  readonly cost_nano: number;
   readonly definition_hash: string | null;
 }
 

@@ -35,7 +35,11 @@ export function d1CallStore(d1: D1Database): CallStore {
   const db = drizzle(d1);
   return withOutages<CallStore>({
     async append(rows) {
-      const values = Object.keys(getTableColumns(toolCalls)).map((column) => sql.raw(`value ->> '${column}'`));
+      // A row that has waited in its object since before a column was there gets that column's default.
+      const values = Object.entries(getTableColumns(toolCalls)).map(([name, column]) => {
+        const value = sql.raw(`value ->> '${name}'`);
+        return column.default === undefined ? value : sql`COALESCE(${value}, ${column.default})`;
+      });
       await db
         .insert(toolCalls)
         .select(sql`SELECT ${sql.join(values, sql`, `)} FROM json_each(${rows}) WHERE true`)

@@ -29,6 +29,8 @@ export const toolCalls = sqliteTable(
     upstream_ms: integer(),
     attempts: integer().notNull(),
     definition_hash: text(),
+    /** Nano-dollars (PS-42); only a call that succeeded costs anything (BF-62). */
+    cost_nano: integer().notNull().default(0),
   },
   (table) => [
     index("tool_calls_by_time").on(table.org_id, table.created_at, table.id),

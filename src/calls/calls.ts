@@ -3,6 +3,7 @@ import { GatewayError } from "../failure/gateway-error.ts";
 import { parsePage } from "../http/page.ts";
 import { isOrgAdmin, type Principal } from "../identity/principal.ts";
 import { isoTime } from "../platform/clock.ts";
+import { NANO } from "../registry/tool-policy.ts";
 import type { CallRow } from "./call.ts";
 import type { CallFilters, CallPosition, CallStore } from "./calls.store.ts";
 import { type CallPage, type CallQuery, type CallView, Cursor } from "./calls.wire.ts";
@@ -57,6 +58,11 @@ function positionOf(cursor: string): CallPosition {
   }
 }
 
-function viewOf({ org_id: _, args, created_at, ...row }: CallRow): CallView {
-  return { ...row, created_at: isoTime(created_at), args: args === null ? null : JSON.parse(args) };
+function viewOf({ org_id: _, args, created_at, cost_nano, ...row }: CallRow): CallView {
+  return {
+    ...row,
+    cost_usd: cost_nano / NANO,
+    created_at: isoTime(created_at),
+    args: args === null ? null : JSON.parse(args),
+  };
 }

@@ -19,6 +19,8 @@ export const CallView = z.strictObject({
   duration_ms: z.int(),
   upstream_ms: z.int().nullable(),
   attempts: z.int(),
+  /** USD; 0 for a call that failed, or whose tool has no price. */
+  cost_usd: z.number(),
   definition_hash: z.string().nullable(),
 });
 export type CallView = z.infer<typeof CallView>;

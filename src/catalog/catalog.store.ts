@@ -296,6 +296,7 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
             tool: serverTools.tool,
             allowed: serverTools.allowed,
             auto: serverTools.auto,
+            price_nano: serverTools.price_nano,
             approved_hash: sql<string>`${serverTools.approved_hash}`,
             repeatable: isRepeatable,
           })

@@ -13,6 +13,8 @@ export interface Tool {
   readonly allowed: boolean;
   /** May run without the user's approval (BF-61). */
   readonly auto_execute: boolean;
+  /** Nano-dollars of a call that succeeds. */
+  readonly price_nano: number;
   /** Of the approved definition. Its text is read when it is to be shown (`Catalog.definitions`). */
   readonly definition_hash: string;
   /** A call may be sent again although it may have been executed, as the approved definition says (PS-31). */
@@ -48,6 +50,7 @@ export interface CatalogTool {
   readonly tool: string;
   readonly allowed: boolean;
   readonly auto: boolean;
+  readonly price_nano: number | null;
   readonly approved_hash: string;
   /** SQLite's word for true and false. */
   readonly repeatable: number;
@@ -80,6 +83,7 @@ export function compileSnapshot(
       exposed_name: names[at] ?? "",
       allowed,
       auto_execute: allowed && (auto_all || row.auto),
+      price_nano: row.price_nano ?? 0,
       definition_hash: row.approved_hash,
       repeatable: row.repeatable === 1,
       server: owner,

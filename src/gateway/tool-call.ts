@@ -353,5 +353,6 @@ function rowOf(
     error: error === null ? null : cut(error),
     reason: admission.allowed ? null : admission.reason,
     definition_hash: tool?.definition_hash ?? null,
+    cost_nano: ok && tool !== undefined ? tool.price_nano : 0,
   };
 }

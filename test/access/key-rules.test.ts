@@ -20,6 +20,7 @@ function snapshotOf(changes: Partial<ServerRecord>): Snapshot {
     allowed,
     auto: false,
     approved_hash: name,
+    price_nano: null,
     repeatable: 0,
   });
   const tools = [tool("search", true), tool("Search", true), tool("erase", false)];

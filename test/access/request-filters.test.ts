@@ -114,7 +114,7 @@ describe("a filter", () => {
 
 describe("admission", () => {
   it("names the filter last, behind the key's rule", () => {
-    const known = { server_id: "srv_docs", auto: false, repeatable: 0 };
+    const known = { server_id: "srv_docs", auto: false, repeatable: 0, price_nano: null };
     const snapshot = compileSnapshot(
       "default",
       { registry: 1, org: 1 },
@@ -140,7 +140,7 @@ describe("admission", () => {
   });
 
   it("has a key rule for keys only: a user without one may use what the server allows [BF-51]", () => {
-    const known = { server_id: "srv_docs", auto: false, repeatable: 0, approved_hash: "a" };
+    const known = { server_id: "srv_docs", auto: false, repeatable: 0, price_nano: null, approved_hash: "a" };
     const catalog = [
       { ...known, tool: "search", allowed: true },
       { ...known, tool: "erase", allowed: false },
@@ -230,7 +230,14 @@ const registry = fc
   .map((servers): Snapshot => {
     const records = servers.map(({ tools: _, ...record }) => serverRecord({ ...record, server_id: record.name }));
     const catalog = servers.flatMap(({ name, tools }) =>
-      tools.map((row) => ({ ...row, server_id: name, auto: false, repeatable: 0, approved_hash: row.tool })),
+      tools.map((row) => ({
+        ...row,
+        server_id: name,
+        auto: false,
+        repeatable: 0,
+        price_nano: null,
+        approved_hash: row.tool,
+      })),
     );
     return compileSnapshot("default", { registry: 1, org: 1 }, records, catalog);
   });

@@ -28,6 +28,7 @@ function row(id: string, changes: Partial<CallRow> = {}): CallRow {
     duration_ms: 12,
     upstream_ms: 9,
     attempts: 1,
+    cost_nano: 0,
     definition_hash: "abc",
     ...changes,
   };
@@ -80,7 +81,9 @@ describe("GET /v1/calls", () => {
         definition_hash: null,
       }),
     );
-    const { org_id: _, ...shown } = row("b", { ...refused, upstream_ms: null, server: null, server_id: null });
+    const gone = { upstream_ms: null, server: null, server_id: null };
+    const { org_id: _, cost_nano: _c, ...kept } = row("b", { ...refused, ...gone });
+    const shown = { ...kept, cost_usd: 0 };
     expect((await list(gateway)).rows).toEqual([
       { ...shown, created_at: "2026-11-01T12:00:00.001Z", definition_hash: null },
       {

@@ -1,0 +1,1 @@
+ALTER TABLE `tool_calls` ADD `cost_nano` integer DEFAULT 0 NOT NULL;
