@@ -118,6 +118,7 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
   const catalogStore = d1CatalogStore(env.DB);
   const keyStore = d1VirtualKeyStore(env.DB);
   const orgStore = d1OrgStore(env.DB);
+  const orgContextStore = d1OrgContextStore(env.DB);
   const memberStore = d1MemberStore(env.DB);
   const callStore = d1CallStore(env.DB);
   const sealer = createSealer(config.encryptionKeys);
@@ -228,6 +229,12 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     sessions,
     toolCalls,
     toolLists: { catalog, memory: memory.toolPages, cache, clock },
+    introductions: {
+      textOf: async (orgId: string) => (await orgStore.get(orgId))?.instructions ?? "",
+      contextsOf: orgContextStore.ofOrg,
+      memory: memory.toolPages,
+      clock,
+    },
     callStore,
     health: createHealth(env),
     registry,
@@ -235,7 +242,7 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     bifrostClients: createClients({ registry, toolsOf: catalog.approved, keysOf: virtualKeys.ofServers }),
     catalog,
     orgContexts: createOrgContexts({
-      store: d1OrgContextStore(env.DB),
+      store: orgContextStore,
       hasOrg: async (orgId) => (await orgStore.get(orgId)) !== null,
       onWritten,
       clock,

@@ -43,11 +43,11 @@ export const OPEN: Readonly<Record<string, Ranges>> = {
     R: "1-12 14-17 19-21 23 25 27 30-31",
   },
   "issue 7: instructions, runs and the call log": {
-    RB: "16 23 40 42",
+    RB: "16 40 42",
     BF: "53-58",
     OT: "1 6-17 22-29",
     PS: "26 40-43 71",
-    T: "17 27 46 48",
+    T: "27 46 48",
   },
 };
 

@@ -9,6 +9,7 @@ import type { Identity } from "../identity/identity.ts";
 import type { Principal } from "../identity/principal.ts";
 import type { Sessions } from "../sessions/sessions.ts";
 import type { Accepts } from "./answer.ts";
+import type { IntroductionDeps } from "./introduce.ts";
 import type { ToolCallDeps } from "./tool-call.ts";
 import type { ToolListDeps } from "./tool-list.ts";
 
@@ -21,6 +22,7 @@ export interface DoorServices {
   readonly sessions: Sessions;
   readonly toolCalls: ToolCallDeps;
   readonly toolLists: ToolListDeps;
+  readonly introductions: IntroductionDeps;
   readonly journal: Journal;
 }
 

@@ -21,6 +21,8 @@ export interface OrgContextStore {
   /** Whether the server exists for the org: it is global, or one of the org's own. */
   isVisible(orgId: string, serverId: string): Promise<boolean>;
   get(orgId: string, serverId: string): Promise<OrgContext | null>;
+  /** The contexts of one org, by server. */
+  ofOrg(orgId: string): Promise<Map<string, string>>;
   /** Of all orgs, for one server. */
   list(serverId: string, page: PageRequest): Promise<{ rows: OrgContext[]; total: number }>;
   put(orgId: string, context: OrgContext): Promise<OrgContext>;
@@ -49,6 +51,14 @@ export function d1OrgContextStore(d1: D1Database): OrgContextStore {
     async get(orgId, serverId) {
       const [row] = await db.select().from(serverContexts).where(ofBoth(orgId, serverId));
       return row ?? null;
+    },
+
+    async ofOrg(orgId) {
+      const rows = await db
+        .select({ server_id: serverContexts.server_id, context: serverContexts.context })
+        .from(serverContexts)
+        .where(eq(serverContexts.org_id, orgId));
+      return new Map(rows.map(({ server_id, context }) => [server_id, context]));
     },
 
     async list(serverId, { page, page_size }) {

@@ -6,6 +6,7 @@ import { defaultSessionName, type SessionFacts } from "../../sessions/session.ts
 import { messageResponse } from "../answer.ts";
 import { serveToolCall } from "../call-door.ts";
 import type { ClientMessage } from "../client-message.ts";
+import { introduce } from "../introduce.ts";
 import type { DoorRequest } from "../request.ts";
 import { errorText, resultText } from "../rpc-text.ts";
 import { listTools } from "../tool-list.ts";
@@ -90,7 +91,13 @@ async function initialize(request: DoorRequest, message: ClientMessage): Promise
   const revision = REVISIONS.includes(asked) ? asked : LATEST;
   const sessionId = `ses_${randomToken(24)}`;
   await services.sessions.open(sessionId, { principal_id: principal.id, org_id: principal.org, door, revision });
-  const result = { protocolVersion: revision, capabilities: { tools: {} }, serverInfo: POSTERN };
+  const instructions = await introduce(request);
+  const result = {
+    protocolVersion: revision,
+    capabilities: { tools: {} },
+    serverInfo: POSTERN,
+    ...(instructions === null ? {} : { instructions }),
+  };
   const headers = { [SESSION_HEADER]: sessionId };
   return messageResponse(resultText(JSON.stringify(result), id), 200, request.accepts, headers);
 }

@@ -5,6 +5,7 @@ import { defaultSessionName } from "../../sessions/session.ts";
 import { messageResponse } from "../answer.ts";
 import { serveToolCall } from "../call-door.ts";
 import type { ClientMessage } from "../client-message.ts";
+import { introduce } from "../introduce.ts";
 import type { DoorRequest } from "../request.ts";
 import { errorText, resultText } from "../rpc-text.ts";
 import { listTools } from "../tool-list.ts";
@@ -26,7 +27,9 @@ export async function serveModern(request: DoorRequest, message: ClientMessage):
 
   switch (message.method) {
     case "server/discover":
-      return result(`"supportedVersions":["${REVISION}"],"capabilities":{"tools":{}},${cache}`);
+      return result(
+        `"supportedVersions":["${REVISION}"],"capabilities":{"tools":{}},${instructionsMember(await introduce(request))}${cache}`,
+      );
     case "tools/list": {
       const page = await listTools(request, "modern", message);
       return page.ok ? result(`${page.members},${cache}`) : refuse(200, -32602, page.message);
@@ -40,4 +43,8 @@ export async function serveModern(request: DoorRequest, message: ClientMessage):
     default:
       return refuse(404, -32601, "This method is not offered here.");
   }
+}
+
+function instructionsMember(text: string | null): string {
+  return text === null ? "" : `"instructions":${JSON.stringify(text)},`;
 }
