@@ -196,6 +196,7 @@ describe("the journal", () => {
         duration_ms: expect.any(Number),
         upstream_ms: expect.any(Number),
         attempts: 1,
+        cost_usd: 0,
         definition_hash: expect.stringMatching(/^[0-9a-f]{64}$/),
       },
     ]);
