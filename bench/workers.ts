@@ -40,6 +40,7 @@ export async function startGateway(
       ...Object.entries(vars).map(([key, value]) => text(key, value)),
       `(name = "DB", wrapped = (moduleName = "cloudflare-internal:d1-api", innerBindings = [${fetcher}]))`,
       `(name = "TOKENS", kvNamespace = "storage")`,
+      `(name = "OAUTH_KV", kvNamespace = "storage")`,
     ],
     objects: { CONNECTOR: "Connector", SESSION: "Session" },
     services: [`(name = "storage", external = (address = ${quoted(`127.0.0.1:${database.port}`)}, http = ()))`],

@@ -16,6 +16,8 @@ import { createDocs } from "./http/docs.routes.ts";
 import { mountOperations, type Operation, operation } from "./http/operation.ts";
 import { addressOf, checkHeaderSizes, SECURITY_HEADERS } from "./http/security.ts";
 import { nativeSurface, type Surface } from "./http/surface.ts";
+import { createOAuthDoors } from "./identity/oauth.routes.ts";
+import { createSignInDoors } from "./identity/sign-in.routes.ts";
 import { causesOf, log } from "./platform/log.ts";
 import { orgContextOperations } from "./registry/org-contexts.routes.ts";
 import { registryOperations } from "./registry/registry.routes.ts";
@@ -74,6 +76,8 @@ export function createApp(overrides: Partial<Platform> = {}): Hono<AppEnv> {
   });
 
   app.route("/", createMcpDoors(report));
+  app.route("/", createOAuthDoors(report));
+  app.route("/", createSignInDoors(report));
   app.route("/", createDocs(operations.map(({ spec }) => spec)));
 
   for (const path of ["/v1/*", "/api/*"]) {
@@ -122,4 +126,6 @@ function report(error: GatewayError, c: Context<AppEnv>): void {
   else if (REFUSALS.has(code)) log("warn", "access_refused", { ...values, why: error.message });
 }
 
-const REFUSALS: ReadonlySet<string> = new Set(["unauthorized", "forbidden", "ambiguous_credentials", "rate_limited"]);
+const REFUSALS: ReadonlySet<string> = new Set([
+  ...["unauthorized", "forbidden", "insufficient_scope", "ambiguous_credentials", "rate_limited"],
+]);

@@ -24,6 +24,11 @@ import { createSealer } from "./credentials/sealing.ts";
 import { GatewayError } from "./failure/gateway-error.ts";
 import type { ToolCallDeps } from "./gateway/tool-call.ts";
 import { createHealth } from "./health.ts";
+import { readAsk } from "./identity/ask.ts";
+import { d1BrowserStore } from "./identity/browsers.store.ts";
+import { createBrowsers } from "./identity/browsers.ts";
+import { d1GrantStore } from "./identity/grants.store.ts";
+import { createGrants } from "./identity/grants.ts";
 import { createIdentity } from "./identity/identity.ts";
 import type { Principal } from "./identity/principal.ts";
 import { createIdentityProvider } from "./identity/provider.ts";
@@ -180,6 +185,37 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     ttlMs: config.snapshotTtlMs,
   });
 
+  /** Null: none is configured. */
+  const identityProvider =
+    config.oidc === null
+      ? null
+      : createIdentityProvider({
+          settings: config.oidc,
+          send,
+          memory: memory.identityProvider,
+          clock,
+          allowInsecure,
+        });
+  const grants = createGrants({ kv: env.OAUTH_KV, store: d1GrantStore(env.DB), onWritten, clock, newId });
+  const identity = createIdentity({
+    adminKey: config.adminKey,
+    defaultOrg: config.defaultOrg,
+    keys: keyStore,
+    members: memberStore,
+    provider: identityProvider,
+    grants,
+    memory: memory.principals,
+    clock,
+  });
+  const browsers = createBrowsers({
+    store: d1BrowserStore(env.DB),
+    provider: identityProvider?.canSignIn === true ? identityProvider : null,
+    ofKey: identity.ofKey,
+    members: memberStore,
+    defaultOrg: config.defaultOrg,
+    clock,
+  });
+
   const virtualKeys = createVirtualKeys({ store: keyStore, onWritten, uses: memory.keyUses, clock, newId });
   const connector = createConnector({
     registry: { ...registryStore, get: serverOf },
@@ -202,18 +238,6 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     clock,
     newId,
   });
-
-  /** Null: none is configured. */
-  const identityProvider =
-    config.oidc === null
-      ? null
-      : createIdentityProvider({
-          settings: config.oidc,
-          send,
-          memory: memory.identityProvider,
-          clock,
-          allowInsecure,
-        });
 
   return {
     config,
@@ -261,15 +285,12 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
       onWritten,
       clock,
     }),
-    identity: createIdentity({
-      adminKey: config.adminKey,
-      defaultOrg: config.defaultOrg,
-      keys: keyStore,
-      members: memberStore,
-      provider: identityProvider,
-      memory: memory.principals,
-      clock,
-    }),
+    identity,
+    grants,
+    browsers,
+    readAsk: (url: URL) => readAsk(url, env.OAUTH_KV),
+    /** Whose tokens are accepted besides the gateway's own. */
+    issuers: config.oidc === null ? [] : [config.oidc.issuer],
     calls: createCalls({ store: callStore }),
     journal: createJournal({ memory: memory.journal, send: stub.journal, mode: config.journalMode, clock }),
     connector,

@@ -5,7 +5,8 @@ const sources = import.meta.glob<string>("../src/**/*.ts", { query: "?raw", impo
 
 /** What is imported, and the only files below `src/` that may do so. */
 const IMPORTERS: readonly (readonly [imported: RegExp, importers: RegExp])[] = [
-  [/^hono(\/|$)/, /^(app|http\/.+|.+\.routes)\.ts$/],
+  [/^hono(\/(?!html$)|$)/, /^(app|http\/.+|.+\.routes)\.ts$/],
+  [/^hono\/html$/, /^(http\/.+|.+\.page)\.ts$/],
   [/^drizzle-orm(\/|$)/, /\.(store|tables)\.ts$/],
   [/^cloudflare:workers$/, /\.object\.ts$/],
   [/^zod$/, /^(app|config|http\/.+|.+\.(wire|routes))\.ts$/],
@@ -74,6 +75,8 @@ describe("the rules", () => {
   it("refuse what they are for", () => {
     const broken = [
       ["registry/registry.ts", 'import { Hono } from "hono";', "imports hono"],
+      ["identity/a.page.ts", 'import { Hono } from "hono";', "imports hono"],
+      ["identity/a.routes.ts", 'import { html } from "hono/html";', "imports hono/html"],
       ["registry/registry.ts", 'import { eq } from "drizzle-orm";', "imports drizzle-orm"],
       ["calls/calls.ts", 'import { env } from "cloudflare:workers";', "imports cloudflare:workers"],
       ["access/admission.ts", 'import * as z from "zod";', "imports zod"],
@@ -107,6 +110,7 @@ describe("the rules", () => {
   it("let through what they are not for", () => {
     const sound = [
       ["registry/registry.routes.ts", 'import { Hono } from "hono";'],
+      ["identity/a.page.ts", 'import { html } from "hono/html";'],
       ["registry/registry.store.ts", 'import { generations } from "../catalog/catalog.tables.ts";'],
       ["connector/connector.ts", 'import { exposedName } from "../catalog/exposed-name.ts";'],
       ["sessions/session.stub.ts", 'import type { Session } from "./session.object.ts";'],

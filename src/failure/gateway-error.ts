@@ -23,6 +23,7 @@ export const FAILURES = {
   ambiguous_credentials: { status: 400, rpc: 4001, title: "Ambiguous credentials" },
   unauthorized: { status: 401, rpc: 4010, title: "Authentication required" },
   forbidden: { status: 403, rpc: 4030, title: "Forbidden" },
+  insufficient_scope: { status: 403, rpc: 4031, title: "Insufficient scope" },
   not_found: { status: 404, rpc: 4040, title: "Not found" },
   method_not_allowed: { status: 405, rpc: 4050, title: "Method not allowed" },
   not_acceptable: { status: 406, rpc: 4060, title: "Not acceptable" },

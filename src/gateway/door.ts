@@ -14,11 +14,6 @@ const REQUEST_HEADERS = [
   "x-bf-mcp-include-clients, x-bf-mcp-include-tools",
 ].join(", ");
 
-/** Whether a path segment can name a server. */
-export function isSlug(segment: string): boolean {
-  return /^[A-Za-z0-9-]{1,63}$/.test(segment);
-}
-
 /** What a door says to browsers: the headers of an allowed origin, and the answer, where the request ends here. */
 export interface OriginCheck {
   readonly headers: Readonly<Record<string, string>>;

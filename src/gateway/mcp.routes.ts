@@ -6,9 +6,10 @@ import { rpcErrorOf } from "../failure/json-rpc.ts";
 import type { AppEnv } from "../http/app-env.ts";
 import { readText } from "../http/body.ts";
 import { addressOf } from "../http/security.ts";
+import { challenge, isSlug, resourceOf } from "../identity/resource.ts";
 import { messageResponse } from "./answer.ts";
 import { readShape } from "./client-message.ts";
-import { checkMedia, checkOrigin, checkRequest, isSlug, METHODS } from "./door.ts";
+import { checkMedia, checkOrigin, checkRequest, METHODS } from "./door.ts";
 import { serveBatch, serveDelete, serveGet, serveLegacy, serveResponse } from "./legacy/serve.ts";
 import { classify, isModernVersion } from "./modern/ladder.ts";
 import { serveModern } from "./modern/serve.ts";
@@ -25,17 +26,27 @@ export function createMcpDoors(onFailure: (error: GatewayError, c: Context<AppEn
     const { status } = FAILURES[error.code];
     for (const [name, value] of Object.entries(failureHeaders(error))) c.header(name, value);
     if (status === 405) c.header("Allow", METHODS.join(", "));
-    if (status === 401) {
-      c.header(
-        "WWW-Authenticate",
-        c.req.header("Authorization") === undefined ? "Bearer" : 'Bearer error="invalid_token"',
-      );
+    const problem = problemOf(error, c.req.raw.headers);
+    if (problem !== undefined) {
+      c.header("WWW-Authenticate", challenge(new URL(c.req.url).origin, c.req.param("server") ?? null, problem));
     }
     // A body that is too large or no text at all failed before its id could be read.
     return c.body(errorText(rpcErrorOf(error, c.var.requestId), null), status, { "Content-Type": "application/json" });
   });
   return doors;
 }
+
+/** What a client is told that could do better by signing in (BF-63, RFC 6750 section 3.1); undefined for all else. */
+function problemOf(
+  { code }: GatewayError,
+  headers: Headers,
+): "invalid_token" | "insufficient_scope" | null | undefined {
+  if (code === "insufficient_scope") return code;
+  if (code !== "unauthorized") return undefined;
+  return CREDENTIALS.some((name) => headers.has(name)) ? "invalid_token" : null;
+}
+
+const CREDENTIALS = ["Authorization", "x-bf-vk", "x-api-key"];
 
 async function serveDoor(c: Context<AppEnv>, slug: string | null): Promise<Response> {
   if (slug !== null && !isSlug(slug)) return c.body(null, 404);
@@ -52,9 +63,10 @@ async function serveChecked(c: Context<AppEnv>, slug: string | null): Promise<Re
   const { services } = c.var;
   checkRequest(c.req.raw);
   const { headers } = c.req.raw;
+  const resource = resourceOf(new URL(c.req.url).origin, slug);
   const waitUntil = (work: Promise<unknown>) => c.executionCtx.waitUntil(work);
   const { principal, snapshot } = await services.rateLimits.guard(addressOf(headers), () =>
-    authenticate(services, headers, waitUntil),
+    authenticate(services, headers, resource, waitUntil),
   );
   c.set("principal", principal);
   await services.rateLimits.request(principal);

@@ -53,19 +53,22 @@ export function serverOfDoor({ snapshot, slug }: DoorRequest): Server | undefine
  * Who is asking, and what they may see. Both come from memory where they can; where one of them turns out to be older
  * than the other, it is read again, so that a revoked key is never served from a newer snapshot.
  *
- * @throws GatewayError `unauthorized`, `ambiguous_credentials`
+ * @param resource The door that the request came to.
+ * @throws GatewayError as `Identity.agent`
  */
 export async function authenticate(
   { identity, catalog }: Pick<DoorServices, "identity" | "catalog">,
   headers: Headers,
+  resource: string,
   waitUntil: (work: Promise<unknown>) => void,
 ): Promise<{ principal: Principal; snapshot: Snapshot }> {
-  const principal = await identity.agent(headers);
+  const principal = await identity.agent(headers, resource);
+  const readAnew = () => identity.agentAnew(headers, resource);
   const snapshot = await catalog.snapshotOf(principal.org, waitUntil);
   if (principal.generation === snapshot.generation.org) return { principal, snapshot };
-  if (principal.generation < snapshot.generation.org) return { principal: await identity.agentAnew(headers), snapshot };
+  if (principal.generation < snapshot.generation.org) return { principal: await readAnew(), snapshot };
   const anew = await catalog.snapshotAnew(principal.org, waitUntil);
   // A generation that has gone back is that of an org that has been deleted, or of another one of its id.
   const isOfOrg = principal.generation === anew.generation.org;
-  return { principal: isOfOrg ? principal : await identity.agentAnew(headers), snapshot: anew };
+  return { principal: isOfOrg ? principal : await readAnew(), snapshot: anew };
 }

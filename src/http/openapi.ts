@@ -98,7 +98,10 @@ const IMPLIED: readonly [applies: (spec: OperationSpec) => boolean, codes: reado
   // An unknown `X-Org-Id` is not found.
   [
     ({ needs }) => needs !== "anyone",
-    ["ambiguous_credentials", "org_required", "unauthorized", "forbidden", "not_found", "rate_limited"],
+    [
+      ...(["ambiguous_credentials", "org_required", "unauthorized", "forbidden", "insufficient_scope"] as const),
+      ...(["not_found", "rate_limited"] as const),
+    ],
   ],
   // Behind access control anything may have to be sealed or opened.
   [({ needs }) => needs !== "anyone", ["encryption_key_missing", "sealed_payload_invalid"]],

@@ -6,6 +6,7 @@ import type { Context, Hono } from "hono";
 import type * as z from "zod";
 import { type FailureCode, GatewayError } from "../failure/gateway-error.ts";
 import { isMember, isOrgAdmin, type Principal } from "../identity/principal.ts";
+import { resourceOf } from "../identity/resource.ts";
 import type { AppEnv } from "./app-env.ts";
 import { readJson } from "./body.ts";
 import { addressOf } from "./security.ts";
@@ -96,9 +97,12 @@ export function operation<const S extends OperationSpec>(
 
 /** @throws GatewayError as `Identity.api`; `forbidden` without the right */
 async function authorize(c: Context<AppEnv>, needs: Right): Promise<Principal> {
-  const { headers } = c.req.raw;
+  const { headers, url } = c.req.raw;
   const { identity, rateLimits } = c.var.services;
-  const principal = await rateLimits.guard(addressOf(headers), () => identity.api(headers, c.req.param("org_id")));
+  const resource = resourceOf(new URL(url).origin, null);
+  const principal = await rateLimits.guard(addressOf(headers), () =>
+    identity.api(headers, resource, c.req.param("org_id")),
+  );
   c.set("principal", principal);
   if (principal.kind === "virtual_key") {
     throw new GatewayError("forbidden", "A virtual key opens the agent doors only.");

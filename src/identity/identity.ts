@@ -6,6 +6,7 @@ import type { ExpiringMap } from "../platform/expiring-map.ts";
 import { equalInConstantTime, sha256Hex } from "../platform/hash.ts";
 import type { Secret } from "../platform/secret.ts";
 import { type Credentials, credentialsOf, unauthorized } from "./credential.ts";
+import type { ProvenGrant } from "./grants.ts";
 import { ADMIN_ID, isMember, type KeyGrant, type Principal, type Standing } from "./principal.ts";
 import type { ProvenUser } from "./proven-user.ts";
 
@@ -21,6 +22,8 @@ export interface IdentityDeps {
   };
   /** The operator's identity provider. Null: none is configured, and no token of one is accepted. */
   readonly provider: { verify(token: string): Promise<ProvenUser> } | null;
+  /** The gateway's own access tokens. */
+  readonly grants: { isOurs(token: string): boolean; verify(token: string, resource: string): Promise<ProvenGrant> };
   /** Verified principals by their credentials. Believed while the generation of their org stands, never longer than the entry. */
   readonly memory: ExpiringMap<string, Principal>;
   readonly clock: Clock;
@@ -31,10 +34,15 @@ const KEEP_MS = 300_000;
 
 export type Identity = ReturnType<typeof createIdentity>;
 
-export function createIdentity({ adminKey, defaultOrg, keys, members, provider, memory, clock }: IdentityDeps) {
+type UserFacts = Omit<ProvenUser, "expiresAt">;
+
+export function createIdentity(deps: IdentityDeps) {
+  const { adminKey, defaultOrg, keys, members, provider, grants, memory, clock } = deps;
+
+  const verifyKey = (key: string) => verifyHash(keyHash(key));
+
   /** @throws GatewayError `unauthorized` for an unknown or unusable key: all look alike. */
-  async function verifyKey(key: string): Promise<Verified> {
-    const hash = keyHash(key);
+  async function verifyHash(hash: string): Promise<Verified> {
     const found = await keys.findByHash(hash);
     const expiresAt = found === null ? null : openUntil(found.key, hash, clock());
     if (found === null || expiresAt === null) throw unauthorized();
@@ -55,10 +63,29 @@ export function createIdentity({ adminKey, defaultOrg, keys, members, provider, 
     return { principal, expiresAt };
   }
 
-  async function verifyUser(token: string, named: Named): Promise<Verified> {
+  async function verifyToken(token: string, named: Named, resource: string): Promise<Verified> {
+    if (grants.isOurs(token)) return verifyGrant(token, named, resource);
     if (provider === null) throw unauthorized();
-    const user = await provider.verify(token);
-    const org = await orgOf(user, named);
+    const { expiresAt, ...user } = await provider.verify(token);
+    return { principal: await userPrincipal(user, await orgOf(user, named), named), expiresAt };
+  }
+
+  /** An access token of ours acts in the org that its owner has chosen, and in no other (PS-2). */
+  async function verifyGrant(token: string, named: Named, resource: string): Promise<Verified> {
+    const { grantor, expiresAt, generation } = await grants.verify(token, resource);
+    if (named.org !== null && named.org !== grantor.org) throw noOrg(false, named);
+    const owner: Verified =
+      grantor.kind === "key"
+        ? await verifyHash(grantor.value_hash)
+        : { principal: await userPrincipal(grantor.user, grantor.org, named), expiresAt };
+    return {
+      // The older of the two: whatever has changed since either was read is noticed.
+      principal: { ...owner.principal, generation: Math.min(owner.principal.generation, generation) },
+      expiresAt: Math.min(owner.expiresAt, expiresAt),
+    };
+  }
+
+  async function userPrincipal(user: UserFacts, org: string, named: Named): Promise<Principal> {
     const standing = await members.standing(org, user.sub);
     if (!standing.exists) throw noOrg(user.isPlatformAdmin, named);
     // Where roles are claims, they decide and the table is not asked (PS-3).
@@ -78,12 +105,11 @@ export function createIdentity({ adminKey, defaultOrg, keys, members, provider, 
       view: ALL,
       generation: standing.generation,
     };
-    const view = isMember(principal) ? ALL : NOTHING;
-    return { principal: { ...principal, view }, expiresAt: user.expiresAt };
+    return { ...principal, view: isMember(principal) ? ALL : NOTHING };
   }
 
   /** PS-2. @throws GatewayError `forbidden`, `org_required` */
-  async function orgOf(user: ProvenUser, named: Named): Promise<string> {
+  async function orgOf(user: UserFacts, named: Named): Promise<string> {
     if (named.org !== null && user.isPlatformAdmin) return named.org;
     const own = user.claimed === null ? await members.orgsOf(user.sub) : user.orgs;
     if (named.org !== null) {
@@ -106,14 +132,17 @@ export function createIdentity({ adminKey, defaultOrg, keys, members, provider, 
       : new GatewayError("forbidden", "This is not an org of yours.", options);
   }
 
-  async function verifyAgent({ token, key }: Credentials, named: string | null): Promise<Principal> {
+  async function verifyAgent(shown: Shown): Promise<Principal> {
+    const { token, key, named, resource } = shown;
     const keyed = key === null ? null : await verifyKey(key);
     if (token === null) {
       if (keyed === null) throw unauthorized();
-      return keep({ token, key }, named, keyed);
+      return keep(shown, keyed);
     }
-    const user = await verifyUser(token, { org: named, field: "X-Org-Id" });
-    if (keyed === null) return keep({ token, key }, named, user);
+    const user = await verifyToken(token, { org: named, field: "X-Org-Id" }, resource);
+    if (keyed === null) return keep(shown, user);
+    const { key: own } = user.principal;
+    if (own !== null && own.virtual_key_id !== keyed.principal.key?.virtual_key_id) throw twoKeys();
     // A key only narrows, and only where it belongs (PS-1).
     if (keyed.principal.org !== user.principal.org) {
       throw new GatewayError("forbidden", "The key belongs to another org.");
@@ -121,14 +150,14 @@ export function createIdentity({ adminKey, defaultOrg, keys, members, provider, 
     const { key: grant } = keyed.principal;
     const view = isMember(user.principal) ? keyed.principal.view : NOTHING;
     const generation = Math.min(keyed.principal.generation, user.principal.generation);
-    return keep({ token, key }, named, {
+    return keep(shown, {
       principal: { ...user.principal, key: grant, view, generation },
       expiresAt: Math.min(keyed.expiresAt, user.expiresAt),
     });
   }
 
-  function keep(credentials: Credentials, named: string | null, { principal, expiresAt }: Verified): Principal {
-    memory.set(memoryKey(credentials, named), principal, Math.min(expiresAt, clock() + KEEP_MS));
+  function keep(shown: Shown, { principal, expiresAt }: Verified): Principal {
+    memory.set(memoryKey(shown), principal, Math.min(expiresAt, clock() + KEEP_MS));
     return principal;
   }
 
@@ -136,30 +165,35 @@ export function createIdentity({ adminKey, defaultOrg, keys, members, provider, 
     /**
      * The principal of an agent's request, from memory where it can be.
      *
-     * @throws GatewayError `unauthorized`, also for `ADMIN_KEY`; `ambiguous_credentials`, `forbidden`, `org_required`
+     * @param resource The door that it came to, as `resourceOf` names it.
+     * @throws GatewayError `unauthorized`, also for `ADMIN_KEY`; `ambiguous_credentials`, `forbidden`, `org_required`,
+     *   `insufficient_scope`
      */
-    async agent(headers: Headers): Promise<Principal> {
-      const credentials = credentialsOf(headers);
-      const named = headers.get("X-Org-Id");
-      return memory.get(memoryKey(credentials, named)) ?? verifyAgent(credentials, named);
+    async agent(headers: Headers, resource: string): Promise<Principal> {
+      const shown = shownIn(headers, resource);
+      return memory.get(memoryKey(shown)) ?? verifyAgent(shown);
     },
 
     /** The same, read anew: the generation of the org has moved since memory's copy was made. */
-    async agentAnew(headers: Headers): Promise<Principal> {
-      const credentials = credentialsOf(headers);
-      const named = headers.get("X-Org-Id");
-      memory.delete(memoryKey(credentials, named));
-      return verifyAgent(credentials, named);
+    async agentAnew(headers: Headers, resource: string): Promise<Principal> {
+      const shown = shownIn(headers, resource);
+      memory.delete(memoryKey(shown));
+      return verifyAgent(shown);
     },
+
+    /** The principal of a virtual key, by the hash of its value. @throws GatewayError `unauthorized` */
+    ofKey: async (valueHash: string): Promise<Principal> => (await verifyHash(valueHash)).principal,
 
     /**
      * The principal of a request to an API, read anew. It may be a virtual key: what that may do there is not for
      * authentication to say.
      *
+     * @param resource The door that a token of ours must be for: the one to all servers.
      * @param ofPath The org that the path is about, which decides as `X-Org-Id` does elsewhere.
-     * @throws GatewayError `unauthorized`; `forbidden` for an org of others; `not_found`, `org_required`
+     * @throws GatewayError `unauthorized`; `forbidden` for an org of others; `not_found`, `org_required`,
+     *   `insufficient_scope`
      */
-    async api(headers: Headers, ofPath?: string): Promise<Principal> {
+    async api(headers: Headers, resource: string, ofPath?: string): Promise<Principal> {
       const { token, key } = credentialsOf(headers);
       const keyed = key === null ? null : await verifyKey(key);
       if (token === null) {
@@ -169,8 +203,10 @@ export function createIdentity({ adminKey, defaultOrg, keys, members, provider, 
       const named: Named =
         ofPath === undefined ? { org: headers.get("X-Org-Id"), field: "X-Org-Id" } : { org: ofPath, field: null };
       const expected = adminKey.reveal();
-      if (expected === "" || !equalInConstantTime(token, expected)) return (await verifyUser(token, named)).principal;
-      if (key !== null) throw new GatewayError("ambiguous_credentials", "The request carries two different keys.");
+      if (expected === "" || !equalInConstantTime(token, expected)) {
+        return (await verifyToken(token, named, resource)).principal;
+      }
+      if (key !== null) throw twoKeys();
       const org = named.org ?? defaultOrg;
       const { exists, generation } = await members.standing(org, ADMIN_ID);
       if (!exists) throw noOrg(true, named);
@@ -203,9 +239,24 @@ interface Named {
   readonly field: string | null;
 }
 
+/** What an agent's request shows, and where. */
+interface Shown extends Credentials {
+  /** The org that it names; a key has its own. */
+  readonly named: string | null;
+  readonly resource: string;
+}
+
+function shownIn(headers: Headers, resource: string): Shown {
+  return { ...credentialsOf(headers), named: headers.get("X-Org-Id"), resource };
+}
+
 /** Credentials are kept as a hash: memory holds no secret longer than its request. */
-function memoryKey({ token, key }: Credentials, named: string | null): string {
-  return sha256Hex(JSON.stringify([token, key, token === null ? null : named]));
+function memoryKey({ token, key, named, resource }: Shown): string {
+  return sha256Hex(JSON.stringify(token === null ? [key] : [key, token, named, resource]));
+}
+
+function twoKeys(): GatewayError {
+  return new GatewayError("ambiguous_credentials", "The request carries two different keys.");
 }
 
 /** What principals without a key see, and those who have no role in the org: their lists must not be each other's. */

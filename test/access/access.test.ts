@@ -9,8 +9,16 @@ import { ADMIN, startGateway } from "../support/gateway.ts";
 const specs = operations.map(({ spec }) => spec);
 const guarded = specs.filter(({ needs }) => needs !== "anyone");
 
-/** Routes that are no operations of the JSON API: middleware, and the doors of agents. */
-const DOORS = ["/*", "/v1/*", "/api/*", "/mcp", "/mcp/:server", "/openapi.json", "/docs", "/docs/docs.css"];
+/** Routes that are no operations of the JSON API: middleware, the doors of agents, and what people see in a browser. */
+const PAGES = ["GET /openapi.json", "GET /docs", "GET /docs/docs.css"];
+const SIGN_IN = ["GET /oauth/authorize", "POST /oauth/authorize", "GET /oauth/callback", "GET /oauth/page.css"];
+const RESOURCE = "/.well-known/oauth-protected-resource";
+const DOORS = [
+  ...["/*", "/v1/*", "/api/*", "/mcp", "/mcp/:server"],
+  ...[RESOURCE, `${RESOURCE}/mcp`, `${RESOURCE}/mcp/:server`],
+  ...["/.well-known/oauth-authorization-server", "/oauth/token", "/oauth/register"],
+  ...[...PAGES, ...SIGN_IN].map((route) => route.replace(/^\w+ /, "")),
+];
 
 const concrete = (path: string) => path.replaceAll(/:\w+/g, "any");
 
@@ -153,8 +161,7 @@ describe("the app", () => {
   it("has no route but its operations and the doors", () => {
     const routes = createApp().routes;
     const routed = routes.filter(({ method }) => method !== "ALL").map(({ method, path }) => `${method} ${path}`);
-    const documents = ["GET /openapi.json", "GET /docs", "GET /docs/docs.css"];
-    const known = [...documents, ...specs.map(({ method, path }) => `${method} ${path}`)];
+    const known = [...PAGES, ...SIGN_IN, ...specs.map(({ method, path }) => `${method} ${path}`)];
     expect(routed.toSorted()).toEqual(known.toSorted());
     const others = new Set(routes.filter(({ method }) => method === "ALL").map(({ path }) => path));
     expect([...others].toSorted()).toEqual([...new Set([...DOORS, ...specs.map(({ path }) => path)])].toSorted());

@@ -1,0 +1,170 @@
+/** OAuth as people see it: signing in, and saying whether a client may act for them (RFC 6749 section 4.1). */
+import { type Context, Hono } from "hono";
+import { FAILURES, GatewayError } from "../failure/gateway-error.ts";
+import type { AppEnv } from "../http/app-env.ts";
+import { readText } from "../http/body.ts";
+import { type Html, PAGE_STYLE, pageHeaders } from "../http/html-page.ts";
+import { refuseOtherMethods } from "../http/operation.ts";
+import { checkHeaderSizes } from "../http/security.ts";
+import { type Ask, denied } from "./ask.ts";
+import { SESSION_S, type SignedIn } from "./browsers.ts";
+import { readCookie, writeCookie } from "./cookies.ts";
+import { AUTHORIZE } from "./oauth-library.ts";
+import type { Grantor } from "./person.wire.ts";
+import { consentPage, keyPage, problemPage, signedOutPage } from "./sign-in.page.ts";
+
+const CALLBACK = "/oauth/callback";
+
+type Answer = Response | Promise<Response>;
+type Asked = Extract<Ask, { kind: "ask" }>;
+
+/** A request at the authorization endpoint, as far as both methods agree. */
+interface Visit extends Asked {
+  readonly c: Context<AppEnv>;
+  readonly browser: string;
+  readonly signedIn: SignedIn | null;
+  /** Path and query of this request. */
+  readonly here: string;
+}
+
+export function createSignInDoors(onFailure: (error: GatewayError, c: Context<AppEnv>) => void): Hono<AppEnv> {
+  const doors = new Hono<AppEnv>();
+  doors.get("/oauth/page.css", (c) => c.body(PAGE_STYLE, 200, { "Content-Type": "text/css; charset=utf-8" }));
+  refuseOtherMethods(doors, "/oauth/page.css", "GET");
+  doors.get(AUTHORIZE, (c) => visit(c, show));
+  doors.post(AUTHORIZE, (c) => visit(c, decide));
+  refuseOtherMethods(doors, AUTHORIZE, "GET, POST");
+  doors.get(CALLBACK, comeBack);
+  refuseOtherMethods(doors, CALLBACK, "GET");
+  doors.onError((thrown, c) => {
+    const error = GatewayError.from(thrown);
+    onFailure(error, c);
+    return page(c, problemPage(error.message), FAILURES[error.code].status);
+  });
+  return doors;
+}
+
+async function visit(c: Context<AppEnv>, serve: (visit: Visit) => Promise<Response>): Promise<Response> {
+  checkHeaderSizes(c.req.raw.headers);
+  const { services } = c.var;
+  const url = new URL(c.req.url);
+  const ask = await services.readAsk(url);
+  if (ask.kind === "refused") return c.redirect(ask.redirectTo, 302);
+  const browser = readCookie(c.req.raw, "browser") ?? services.browsers.newSecret();
+  // As long as the session, so that a form that was shown while somebody is signed in can be sent.
+  c.header("Set-Cookie", writeCookie(url, "browser", browser, SESSION_S), { append: true });
+  const signedIn = await services.browsers.signedIn(readCookie(c.req.raw, "session"));
+  return serve({ ...ask, c, browser, signedIn, here: `${url.pathname}${url.search}` });
+}
+
+async function show(visit: Visit): Promise<Response> {
+  const { c, browser, signedIn, here, request, client } = visit;
+  const { services } = c.var;
+  if (signedIn === null) {
+    if (!services.browsers.signsInElsewhere) return showKeyForm(visit, false);
+    return c.redirect(await services.browsers.start(browser, callbackUrl(c), here), 302);
+  }
+  const [org = "", ...others] = signedIn.orgs;
+  // A program on this machine can call itself by any description, so that one is asked about each time (RFC 8252 8.6).
+  const isAnybody = client.clientDomain !== undefined && client.redirectIsLoopback;
+  const grantor = grantorOf(signedIn, org);
+  if (others.length === 0 && !isAnybody && (await services.grants.hasConsent(request, grantor))) {
+    return c.redirect(await services.grants.give(request, grantor), 302);
+  }
+  return showConsent(visit, signedIn);
+}
+
+async function decide(visit: Visit): Promise<Response> {
+  const { c, browser, signedIn, here, request } = visit;
+  const { services } = c.var;
+  const form = await readForm(c);
+  if (!services.browsers.isFormToken(form.get("csrf") ?? "", browser, here, signedIn)) {
+    throw new GatewayError("forbidden", "The page was too old, or was opened in another browser.");
+  }
+  switch (form.get("decision")) {
+    case "deny":
+      return c.redirect(denied(request), 302);
+    case "key": {
+      const session = await services.browsers.signInWithKey((form.get("virtual_key") ?? "").trim());
+      if (session === null) return showKeyForm(visit, true);
+      keepSession(c, session, SESSION_S);
+      return c.redirect(here, 303);
+    }
+    case "sign_out":
+      await services.browsers.signOut(readCookie(c.req.raw, "session"));
+      keepSession(c, "", 0);
+      return page(c, signedOutPage(here), 200);
+    case "allow": {
+      const org = form.get("org") ?? "";
+      if (signedIn === null || !signedIn.orgs.includes(org)) {
+        throw new GatewayError("invalid_request", "Choose one of your orgs.");
+      }
+      return c.redirect(await services.grants.give(request, grantorOf(signedIn, org)), 302);
+    }
+    default:
+      throw new GatewayError("invalid_request", "The form has no decision.");
+  }
+}
+
+/** Where the identity provider sends a browser back to. */
+async function comeBack(c: Context<AppEnv>): Promise<Response> {
+  checkHeaderSizes(c.req.raw.headers);
+  const { services } = c.var;
+  const url = new URL(c.req.url);
+  const state = url.searchParams.get("state");
+  const browser = readCookie(c.req.raw, "browser");
+  const returnTo = state === null || browser === null ? null : await services.browsers.take(browser, state);
+  if (state === null || browser === null || returnTo === null) {
+    throw new GatewayError("invalid_request", "This sign-in is over, or was begun in another browser.");
+  }
+  if (url.searchParams.has("error")) {
+    // Whatever the provider says of it stays here: the person has seen it, the client has no use for it.
+    const ask = await services.readAsk(new URL(returnTo, url));
+    return c.redirect(ask.kind === "refused" ? ask.redirectTo : denied(ask.request), 302);
+  }
+  keepSession(c, await services.browsers.finish(browser, state, callbackUrl(c), c.req.url), SESSION_S);
+  return c.redirect(returnTo, 302);
+}
+
+/** @throws GatewayError `forbidden` for what another site has sent; `unsupported_media_type` */
+async function readForm(c: Context<AppEnv>): Promise<URLSearchParams> {
+  const site = c.req.header("Sec-Fetch-Site");
+  if (site !== undefined && site !== "same-origin")
+    throw new GatewayError("forbidden", "This form came from elsewhere.");
+  if (!/^application\/x-www-form-urlencoded\s*(;|$)/i.test(c.req.header("Content-Type") ?? "")) {
+    throw new GatewayError("unsupported_media_type", "The body must be a form.");
+  }
+  return new URLSearchParams(await readText(c.req.raw));
+}
+
+function showKeyForm({ c, browser, here, client }: Visit, wasWrong: boolean): Answer {
+  const token = c.var.services.browsers.formToken(browser, here, null);
+  return page(c, keyPage(client, { action: here, token }, wasWrong), wasWrong ? 400 : 200, client.redirectUri);
+}
+
+function showConsent({ c, browser, here, client, request }: Visit, signedIn: SignedIn): Answer {
+  const token = c.var.services.browsers.formToken(browser, here, signedIn);
+  const shown = consentPage(client, request.resource ?? "", signedIn, { action: here, token });
+  return page(c, shown, 200, client.redirectUri);
+}
+
+function page(
+  c: Context<AppEnv>,
+  body: Html,
+  status: 200 | (typeof FAILURES)[keyof typeof FAILURES]["status"],
+  goesTo?: string,
+): Answer {
+  return c.html(body, status, pageHeaders(goesTo));
+}
+
+function grantorOf({ person }: SignedIn, org: string): Grantor {
+  return person.kind === "key" ? person : { ...person, org };
+}
+
+function keepSession(c: Context<AppEnv>, session: string, seconds: number): void {
+  c.header("Set-Cookie", writeCookie(new URL(c.req.url), "session", session, seconds), { append: true });
+}
+
+function callbackUrl(c: Context<AppEnv>): string {
+  return new URL(CALLBACK, c.req.url).href;
+}
