@@ -116,7 +116,7 @@ async function untilAnswered(url: string): Promise<string | undefined> {
   }
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   const server = createServer();
   server.once("error", reject);
