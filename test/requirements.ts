@@ -23,7 +23,7 @@ export const REQUIREMENTS: Ranges = {
 export const OPEN: Readonly<Record<string, Ranges>> = {
   "issue 4: identity, access and sign-in": {
     RB: "41",
-    BF: "59 63",
+    BF: "59",
     OT: "2 4-5 18-20",
     PS: "9-11",
     T: "13-14 45",
@@ -38,7 +38,7 @@ export const OPEN: Readonly<Record<string, Ranges>> = {
   },
   "issue 6: protocol": {
     PS: "32-33",
-    T: "40-41 44",
+    T: "40 44",
     P: "1-2 5 9 12-21 23 27-28 30-33 37 39-40 42 45-46 49-66 68-69 71 73-74 76",
     R: "1-12 14-17 19-21 23 25 27 30-31",
   },

@@ -16,7 +16,7 @@ export interface RateLimitsDeps {
   readonly perPrincipal: Limiter | undefined;
   /** Requests of one org. */
   readonly perOrg: Limiter | undefined;
-  /** Failed authentications of one address. */
+  /** Failed authentications of one address, and what it has stored without one. */
   readonly perAddress: Limiter | undefined;
 }
 
@@ -35,6 +35,15 @@ export function createRateLimits({ perPrincipal, perOrg, perAddress }: RateLimit
     async request({ id, org, key }: Principal): Promise<void> {
       await count(perPrincipal, `${org} ${key?.virtual_key_id ?? id}`, key === null ? "This user" : "This key");
       await count(perOrg, org, "This org");
+    },
+
+    /**
+     * Counts a request that stores something before anybody is known: a registration, a sign-in that begins.
+     *
+     * @param address As for `guard`. @throws GatewayError `rate_limited`
+     */
+    async stranger(address: string | null): Promise<void> {
+      await count(perAddress, address ?? "unknown", "This address");
     },
 
     /**

@@ -8,6 +8,7 @@ import type { Clock } from "../platform/clock.ts";
 import { equalInConstantTime, hmacBase64Url, sha256Hex } from "../platform/hash.ts";
 import { randomToken } from "../platform/ids.ts";
 import type { BrowserStore } from "./browsers.store.ts";
+import { unauthorized } from "./credential.ts";
 import { principalIdOf } from "./grants.ts";
 import type { Person } from "./person.wire.ts";
 import type { Principal } from "./principal.ts";
@@ -104,11 +105,12 @@ export function createBrowsers({ store, provider, ofKey, members, defaultOrg, cl
       return remember({ kind: "user", user });
     },
 
-    /** @returns The session; null for a value that is no usable key. */
-    async signInWithKey(value: string): Promise<string | null> {
+    /** @returns The session. @throws GatewayError `unauthorized` */
+    async signInWithKey(value: string): Promise<string> {
       const value_hash = keyHash(value);
-      const { key, org } = (await usable(ofKey(value_hash))) ?? { key: null, org: "" };
-      return key === null ? null : remember({ kind: "key", virtual_key_id: key.virtual_key_id, org, value_hash });
+      const { key, org } = await ofKey(value_hash);
+      if (key === null) throw unauthorized();
+      return remember({ kind: "key", virtual_key_id: key.virtual_key_id, org, value_hash });
     },
 
     /** Who is signed in; a key counts while it could sign in again. */
@@ -119,7 +121,7 @@ export function createBrowsers({ store, provider, ofKey, members, defaultOrg, cl
         const { sub, email } = person.user;
         return { person, id: sub, name: email ?? sub, orgs: await orgsOf(person.user) };
       }
-      const principal = await usable(ofKey(person.value_hash));
+      const principal = await orNull(ofKey(person.value_hash));
       const name = principal?.key?.name;
       return name === undefined ? null : { person, id: principalIdOf(person), name, orgs: [person.org] };
     },
@@ -135,10 +137,10 @@ function formToken(browser: string, query: string, signedIn: SignedIn | null): s
   return hmacBase64Url(browser, JSON.stringify(["form", query, signedIn?.id ?? null]));
 }
 
-/** Null for a key that does not open anything; outages fly on. */
-async function usable(principal: Promise<Principal>): Promise<Principal | null> {
+/** Null for what is refused; outages fly on. */
+export async function orNull<T>(authenticated: Promise<T>): Promise<T | null> {
   try {
-    return await principal;
+    return await authenticated;
   } catch (thrown) {
     if (GatewayError.from(thrown).code === "unauthorized") return null;
     throw thrown;

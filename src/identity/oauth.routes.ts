@@ -3,11 +3,11 @@
  * its token, revocation (RFC 7009) and registration (RFC 7591) endpoints.
  */
 import { type Context, Hono } from "hono";
-import { FAILURES, GatewayError } from "../failure/gateway-error.ts";
+import { FAILURES, failureHeaders, GatewayError } from "../failure/gateway-error.ts";
 import { oauthErrorOf } from "../failure/oauth-error.ts";
 import type { AppEnv } from "../http/app-env.ts";
 import { readText } from "../http/body.ts";
-import { checkHeaderSizes } from "../http/security.ts";
+import { addressOf, checkHeaderSizes } from "../http/security.ts";
 import { requireFetchable } from "./ask.ts";
 import { isServable, REGISTER, TOKEN } from "./oauth-library.ts";
 import { isSlug, resourceMetadata } from "./resource.ts";
@@ -43,6 +43,7 @@ export function createOAuthDoors(onFailure: (error: GatewayError, c: Context<App
       const request = c.req.raw;
       checkHeaderSizes(request.headers);
       if (!isServable(new URL(request.url).origin)) throw new GatewayError("invalid_request", "This needs https.");
+      if (path === REGISTER) await c.var.services.rateLimits.stranger(addressOf(request.headers));
       const body = await readText(request);
       if (body.length > MAX_BODY_LENGTH) throw new GatewayError("body_too_large", "The body is too large.");
       if (path === TOKEN) requireFetchable(clientOf(request.headers, new URLSearchParams(body)));
@@ -54,6 +55,7 @@ export function createOAuthDoors(onFailure: (error: GatewayError, c: Context<App
   doors.onError((thrown, c) => {
     const error = GatewayError.from(thrown);
     onFailure(error, c);
+    for (const [name, value] of Object.entries(failureHeaders(error))) c.header(name, value);
     return c.json(oauthErrorOf(error), FAILURES[error.code].status);
   });
   return doors;

@@ -1,13 +1,13 @@
 /** OAuth as people see it: signing in, and saying whether a client may act for them (RFC 6749 section 4.1). */
 import { type Context, Hono } from "hono";
-import { FAILURES, GatewayError } from "../failure/gateway-error.ts";
+import { FAILURES, failureHeaders, GatewayError } from "../failure/gateway-error.ts";
 import type { AppEnv } from "../http/app-env.ts";
 import { readText } from "../http/body.ts";
 import { type Html, PAGE_STYLE, pageHeaders } from "../http/html-page.ts";
 import { refuseOtherMethods } from "../http/operation.ts";
-import { checkHeaderSizes } from "../http/security.ts";
+import { addressOf, checkHeaderSizes } from "../http/security.ts";
 import { type Ask, denied } from "./ask.ts";
-import { SESSION_S, type SignedIn } from "./browsers.ts";
+import { orNull, SESSION_S, type SignedIn } from "./browsers.ts";
 import { readCookie, writeCookie } from "./cookies.ts";
 import { AUTHORIZE } from "./oauth-library.ts";
 import type { Grantor } from "./person.wire.ts";
@@ -39,6 +39,7 @@ export function createSignInDoors(onFailure: (error: GatewayError, c: Context<Ap
   doors.onError((thrown, c) => {
     const error = GatewayError.from(thrown);
     onFailure(error, c);
+    for (const [name, value] of Object.entries(failureHeaders(error))) c.header(name, value);
     return page(c, problemPage(error.message), FAILURES[error.code].status);
   });
   return doors;
@@ -62,6 +63,7 @@ async function show(visit: Visit): Promise<Response> {
   const { services } = c.var;
   if (signedIn === null) {
     if (!services.browsers.signsInElsewhere) return showKeyForm(visit, false);
+    await services.rateLimits.stranger(addressOf(c.req.raw.headers));
     return c.redirect(await services.browsers.start(browser, callbackUrl(c), here), 302);
   }
   const [org = "", ...others] = signedIn.orgs;
@@ -85,7 +87,9 @@ async function decide(visit: Visit): Promise<Response> {
     case "deny":
       return c.redirect(denied(request), 302);
     case "key": {
-      const session = await services.browsers.signInWithKey((form.get("virtual_key") ?? "").trim());
+      const value = (form.get("virtual_key") ?? "").trim();
+      const signIn = () => services.browsers.signInWithKey(value);
+      const session = await orNull(services.rateLimits.guard(addressOf(c.req.raw.headers), signIn));
       if (session === null) return showKeyForm(visit, true);
       keepSession(c, session, SESSION_S);
       return c.redirect(here, 303);
