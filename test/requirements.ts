@@ -26,7 +26,7 @@ export const OPEN: Readonly<Record<string, Ranges>> = {
     BF: "59",
     OT: "2 4-5 18-20",
     PS: "9-11",
-    T: "13-14 45",
+    T: "14 45",
   },
   "issue 5: credentials": {
     RB: "2-3 7-8 17-21 29-30 34-38",
