@@ -11,7 +11,7 @@ import type { BrowserStore } from "./browsers.store.ts";
 import { unauthorized } from "./credential.ts";
 import { principalIdOf } from "./grants.ts";
 import type { Person } from "./person.wire.ts";
-import type { Principal } from "./principal.ts";
+import type { Principal, Standing } from "./principal.ts";
 import type { ProvenUser } from "./proven-user.ts";
 import type { IdentityProvider } from "./provider.ts";
 import type { SignIn } from "./sign-in.ts";
@@ -22,7 +22,10 @@ export interface BrowsersDeps {
   readonly provider: Pick<IdentityProvider, "signInUrl" | "finishSignIn"> | null;
   /** The principal of a virtual key, by the hash of its value. @throws GatewayError `unauthorized` */
   readonly ofKey: (valueHash: string) => Promise<Principal>;
-  readonly members: { orgsOf(userId: string): Promise<string[]> };
+  readonly members: {
+    orgsOf(userId: string): Promise<string[]>;
+    standing(orgId: string, userId: string): Promise<Pick<Standing, "exists">>;
+  };
   readonly defaultOrg: string;
   readonly clock: Clock;
 }
@@ -33,12 +36,14 @@ export interface SignedIn {
   /** Of the principal. */
   readonly id: string;
   readonly name: string;
-  /** Those that a client can be let into; one at least. */
+  /** Those that a client can be let into, sorted. */
   readonly orgs: readonly string[];
 }
 
 /** Time to sign in at the provider, a second factor included. */
 const SIGN_IN_MS = 600_000;
+/** What a person can choose from, and what one page asks the database about. */
+const MAX_ORGS = 50;
 /** A working day: letting in a second client asks for no second sign-in. */
 export const SESSION_S = 8 * 3_600;
 
@@ -60,10 +65,13 @@ export function createBrowsers({ store, provider, ofKey, members, defaultOrg, cl
   }
 
   async function orgsOf({ sub, orgs, claimed, isPlatformAdmin }: Omit<ProvenUser, "expiresAt">): Promise<string[]> {
-    const own = claimed === null ? await members.orgsOf(sub) : orgs;
+    const own = claimed === null ? [...(await members.orgsOf(sub)), ...orgs] : orgs;
     // As for a request that names none (PS-2).
     const usual = own.length === 0 || isPlatformAdmin ? [defaultOrg] : [];
-    return [...new Set([...own, ...usual])].toSorted();
+    const all = [...new Set([...own, ...usual])].toSorted().slice(0, MAX_ORGS);
+    // Claims may name orgs that are none of the gateway's.
+    const standings = await Promise.all(all.map((org) => members.standing(org, sub)));
+    return all.filter((_, at) => standings[at]?.exists === true);
   }
 
   return {

@@ -76,6 +76,22 @@ ${orgField(orgs)}
   );
 }
 
+/** For somebody whom the identity provider knows, and no org here. */
+export function strangerPage(signedIn: SignedIn, form: Form): Html {
+  return htmlPage(
+    "You have no org here",
+    html`<p>You are signed in as <strong><bdi>${foreignText(signedIn.name, NAME_LENGTH)}</bdi></strong>, but the org that
+your identity provider names is none of this gateway's. An administrator can change that.</p>
+<form method="post" action="${form.action}">
+<input type="hidden" name="csrf" value="${form.token}">
+<div class="buttons">
+<button name="decision" value="sign_out">Sign out</button>
+<button name="decision" value="deny">Cancel</button>
+</div>
+</form>`,
+  );
+}
+
 /** @param again Where to begin anew, on our own origin. */
 export function signedOutPage(again: string): Html {
   return htmlPage("You are signed out", html`<p><a href="${again}">Sign in again</a> to go on with the app.</p>`);

@@ -11,7 +11,7 @@ import { orNull, SESSION_S, type SignedIn } from "./browsers.ts";
 import { readCookie, writeCookie } from "./cookies.ts";
 import { AUTHORIZE } from "./oauth-library.ts";
 import type { Grantor } from "./person.wire.ts";
-import { consentPage, keyPage, problemPage, signedOutPage } from "./sign-in.page.ts";
+import { consentPage, keyPage, problemPage, signedOutPage, strangerPage } from "./sign-in.page.ts";
 
 const CALLBACK = "/oauth/callback";
 
@@ -66,12 +66,15 @@ async function show(visit: Visit): Promise<Response> {
     await services.rateLimits.stranger(addressOf(c.req.raw.headers));
     return c.redirect(await services.browsers.start(browser, callbackUrl(c), here), 302);
   }
-  const [org = "", ...others] = signedIn.orgs;
+  const [org, ...others] = signedIn.orgs;
   // A program on this machine can call itself by any description, so that one is asked about each time (RFC 8252 8.6).
   const isAnybody = client.clientDomain !== undefined && client.redirectIsLoopback;
-  const grantor = grantorOf(signedIn, org);
-  if (others.length === 0 && !isAnybody && (await services.grants.hasConsent(request, grantor))) {
-    return c.redirect(await services.grants.give(request, grantor), 302);
+  // Whoever has several says each time which one is meant.
+  if (org !== undefined && others.length === 0 && !isAnybody) {
+    const grantor = grantorOf(signedIn, org);
+    if (await services.grants.hasConsent(request, grantor)) {
+      return c.redirect(await services.grants.give(request, grantor), 302);
+    }
   }
   return showConsent(visit, signedIn);
 }
@@ -148,7 +151,11 @@ function showKeyForm({ c, browser, here, client }: Visit, wasWrong: boolean): An
 
 function showConsent({ c, browser, here, client, request }: Visit, signedIn: SignedIn): Answer {
   const token = c.var.services.browsers.formToken(browser, here, signedIn);
-  const shown = consentPage(client, request.resource ?? "", signedIn, { action: here, token });
+  const form = { action: here, token };
+  const shown =
+    signedIn.orgs.length === 0
+      ? strangerPage(signedIn, form)
+      : consentPage(client, request.resource ?? "", signedIn, form);
   return page(c, shown, 200, client.redirectUri);
 }
 

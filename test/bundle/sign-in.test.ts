@@ -9,6 +9,7 @@ import { type Program, startProgram } from "../../scripts/program.ts";
 import { createKey, registerServer, type VirtualKey } from "./support/api.ts";
 import { createVisitor } from "./support/browser.ts";
 import { startGateway } from "./support/gateway.ts";
+import { startIdp } from "./support/idp.ts";
 import { startModernServer } from "./support/modern-server.ts";
 import { createKeeper, OAUTH_CLIENTS } from "./support/oauth-clients.ts";
 import { labelled, running } from "./support/running.ts";
@@ -43,6 +44,37 @@ describe.each(labelled(OAUTH_CLIENTS))("%s", (_, client) => {
     expect(await client.call(url, keeper, signIn, tool)).toMatchObject(sum);
     expect(person.forms).toBe(2);
     expect(keeper.saved.refresh_token).not.toBe(before.refresh_token);
+  });
+});
+
+describe("a user of a real identity provider", () => {
+  const idp = running("the identity provider", () => startIdp());
+  const theirs = running("a gateway with an identity provider", () =>
+    startGateway({
+      OIDC_ISSUER: idp().issuer,
+      OIDC_AUDIENCE: "https://gateway.example/mcp",
+      OIDC_CLIENT_ID: "postern",
+      OIDC_CLIENT_SECRET: "s3cr:t",
+    }),
+  );
+
+  it("signs in there, calls a tool, and uses the API with the token", async () => {
+    const { url } = theirs();
+    const redirect_uris = [`${url}/oauth/callback`];
+    await idp().register({ client_id: "postern", client_secret: "s3cr:t", redirect_uris });
+    await registerServer(theirs(), "ledger", server().url);
+    const put = await theirs().admin("PUT", "/v1/orgs/default/members/ada", { role: "org_admin" });
+    expect(put.status).toBe(200);
+    const elsewhere = { origin: idp().issuer, signIn: (there: string) => idp().signIn(there, "ada") };
+    const [keeper, person] = [createKeeper(), createVisitor(elsewhere)];
+    const [client] = OAUTH_CLIENTS;
+    const tool = { name: "ledger__add", args: { a: 2, b: 40 } };
+    const signIn = (authorizationUrl: URL) => person.allow(authorizationUrl, "");
+    expect(await client?.call(`${url}/mcp`, keeper, signIn, tool)).toMatchObject(sum);
+    expect(person.forms).toBe(1);
+    const headers = { Authorization: `Bearer ${keeper.saved?.access_token}` };
+    const members = await fetch(`${url}/v1/orgs/default/members`, { headers });
+    expect(await members.json()).toMatchObject({ rows: [{ user_id: "ada", role: "org_admin" }] });
   });
 });
 

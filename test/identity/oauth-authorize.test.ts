@@ -1,6 +1,8 @@
 /** The page where somebody signs in and decides about a client, and everything that must not happen there. */
+import { createExecutionContext } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { describe, expect, it, vi } from "vitest";
+import { createApp } from "../../src/app.ts";
 import { type Agent, createAgent } from "../support/agent.ts";
 import { offline, storedValue } from "../support/api.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";
@@ -60,11 +62,36 @@ describe("an authorization request that cannot be trusted", () => {
     expect((await browser.get(`${askQuery(client)}&redirect_uri=https://evil.example`)).status).toBe(400);
   });
 
-  it("is refused over plain http", async () => {
-    const { client, gateway } = await scene();
-    expect(client.client_id).not.toBe("");
-    const response = await gateway.fetch(`/oauth/callback?state=${"x".repeat(43)}`);
-    expect(response.status).toBe(400);
+  it("is refused when one character of the redirect URI is another, or is missing [P-55]", async () => {
+    const { client, browser } = await scene();
+    const changed = Array.from(CALLBACK, (character, at) => [
+      CALLBACK.slice(0, at) + (character === "x" ? "y" : "x") + CALLBACK.slice(at + 1),
+      CALLBACK.slice(0, at) + CALLBACK.slice(at + 1),
+      CALLBACK.slice(0, at) + character.toUpperCase() + CALLBACK.slice(at + 1),
+    ]).flat();
+    for (const redirect_uri of changed.filter((uri) => uri !== CALLBACK)) {
+      const response = await browser.get(askQuery(client, { redirect_uri }));
+      expect({ redirect_uri, status: response.status, to: response.headers.get("Location") }).toEqual({
+        redirect_uri,
+        status: 400,
+        to: null,
+      });
+    }
+  });
+
+  it("is refused over plain http, but on this machine", async () => {
+    const { client } = await scene();
+    const ask = async (origin: string) => {
+      const request = new Request(`${origin}${askQuery(client, { resource: null })}`);
+      return createApp().fetch(request, { ...env } as unknown as Env, createExecutionContext());
+    };
+    expect((await ask("http://gateway.example")).status).toBe(400);
+    const local = await ask("http://127.0.0.1:8787");
+    expect(local.status).toBe(200);
+    // No browser keeps a secure cookie there.
+    expect(local.headers.get("Set-Cookie")).toMatch(
+      /^postern_browser=[\w-]{43}; Path=\/; Max-Age=28800; HttpOnly; SameSite=Lax$/,
+    );
   });
 });
 
@@ -104,7 +131,7 @@ describe("an authorization request of a known client", () => {
 });
 
 describe("signing in with a key", () => {
-  it("asks for the key first, on a page that nothing can be put into", async () => {
+  it("asks for the key first, on a page that nothing can be put into [P-54]", async () => {
     const { client, browser } = await scene();
     const response = await browser.get(askQuery(client));
     const headers = Object.fromEntries(response.headers);
@@ -194,7 +221,7 @@ describe("signing in with a key", () => {
 });
 
 describe("a form", () => {
-  it("is refused without its token, with another's, of another request, and from another browser", async () => {
+  it("is refused without its token, with another's, of another request, and from another browser [P-54]", async () => {
     const { gateway, agent, client, browser } = await scene();
     const path = askQuery(client);
     const csrf = formTokenIn(await (await browser.signIn(path, agent.key.value)).text());
@@ -290,7 +317,7 @@ describe("consent", () => {
     expect((await browser.get(path)).status).toBe(200);
   });
 
-  it("is remembered for thirty days, for this client, person, redirect URI and door", async () => {
+  it("is remembered for thirty days, for this client, person, redirect URI and door [P-54]", async () => {
     const other = "https://app.example/other";
     const { gateway, agent, client, browser } = await scene({ redirect_uris: [CALLBACK, other] });
     const path = askQuery(client);

@@ -3,7 +3,7 @@ import { createExecutionContext } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
 import { createApp } from "../../src/app.ts";
-import { agentOf } from "../support/agent.ts";
+import { agentOf, createAgent } from "../support/agent.ts";
 import { offline } from "../support/api.ts";
 import { ADMIN, startGateway } from "../support/gateway.ts";
 import { ORIGIN } from "../support/oauth.ts";
@@ -18,7 +18,7 @@ describe("the metadata of a door", () => {
     [`${RESOURCE}/mcp/ledger`, "/mcp/ledger"],
     [`${RESOURCE}/mcp/Ledger`, "/mcp/Ledger"],
     [`${RESOURCE}/mcp/${"a".repeat(63)}`, `/mcp/${"a".repeat(63)}`],
-  ])("%s names %s, whether or not there is such a server", async (path, door) => {
+  ])("%s names %s, whether or not there is such a server [P-53, R-7]", async (path, door) => {
     const response = await startGateway(offline).fetch(path);
     expect(response.status).toBe(200);
     expect(response.headers.get("Content-Type")).toBe("application/json");
@@ -132,7 +132,7 @@ describe("a request without a good credential", () => {
   ];
 
   describe.each(["/mcp", "/mcp/ledger", "/mcp/Ledger"])("at %s", (path) => {
-    it.each(credentials)("is told where to sign in: %s [BF-63, T-41]", async (_, headers) => {
+    it.each(credentials)("is told where to sign in: %s [BF-63, P-53, T-41]", async (_, headers) => {
       const gateway = startGateway(offline);
       const asked = Object.keys(headers).length === 0 ? "" : ', error="invalid_token"';
       for (const method of ["POST", "GET", "DELETE"]) {
@@ -148,6 +148,17 @@ describe("a request without a good credential", () => {
         }
       }
     });
+  });
+
+  it("is the only one that GET has something to say to [T-41]", async () => {
+    const gateway = startGateway(offline);
+    const { key } = await createAgent(gateway, []);
+    for (const path of ["/mcp", "/mcp/ledger"]) {
+      for (const Accept of ["text/event-stream", "application/json", "*/*"]) {
+        const response = await gateway.fetch(path, { headers: { Authorization: `Bearer ${key.value}`, Accept } });
+        expect({ status: response.status, body: await response.text() }).toEqual({ status: 405, body: "" });
+      }
+    }
   });
 
   it("sees the challenge from a page, too", async () => {

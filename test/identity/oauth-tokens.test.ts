@@ -1,9 +1,13 @@
 /** Where an access token of the gateway's own is good, as whom, and until when. */
 import { env } from "cloudflare:workers";
 import { describe, expect, it, vi } from "vitest";
+import type { VerifiedKey, VirtualKey } from "../../src/access/virtual-key.ts";
+import { createIdentity } from "../../src/identity/identity.ts";
 import { covers, parseResource } from "../../src/identity/resource.ts";
+import { ExpiringMap } from "../../src/platform/expiring-map.ts";
+import { Secret } from "../../src/platform/secret.ts";
 import { createAgent } from "../support/agent.ts";
-import { createOrg, generationOf, offline, refusal } from "../support/api.ts";
+import { accepted, createOrg, generationOf, offline, refusal } from "../support/api.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";
 import { askToken, listTools, ORIGIN, registerClient, type Tokens, tokensFor } from "../support/oauth.ts";
 
@@ -24,7 +28,7 @@ describe("the audience of a token", () => {
     ["/mcp", { "/mcp": 200, "/mcp/ledger": 200, "/mcp/other": 200 }],
     ["/mcp/ledger", { "/mcp": 401, "/mcp/ledger": 200, "/mcp/Ledger": 200, "/mcp/other": 401, "/mcp/ledger2": 401 }],
     ["/mcp/Ledger", { "/mcp": 401, "/mcp/ledger": 200, "/mcp/Ledger": 200, "/mcp/other": 401 }],
-  ])("for %s opens that door and what is below it", async (door, expected) => {
+  ])("for %s opens that door and what is below it [P-52]", async (door, expected) => {
     const { gateway, tokens } = await signedIn(door);
     const found: Record<string, number> = {};
     for (const path of Object.keys(expected)) found[path] = await status(gateway, path, tokens);
@@ -78,7 +82,7 @@ describe("the audience of a token", () => {
 });
 
 describe("a token", () => {
-  it("is taken in the Authorization header only", async () => {
+  it("is taken in the Authorization header only [P-52]", async () => {
     const { gateway, tokens } = await signedIn();
     const body = `access_token=${encodeURIComponent(tokens.access_token)}`;
     const form = { "Content-Type": "application/x-www-form-urlencoded" };
@@ -117,7 +121,7 @@ describe("a token", () => {
     expect((await send(key.value)).status).toBe(405);
   });
 
-  it("has its org, and no header names another [T-13]", async () => {
+  it("has its org, and no header names another", async () => {
     const { gateway, bearer } = await signedIn();
     await createOrg("acme");
     const send = (org: string) => gateway.fetch("/mcp", { headers: { ...bearer, "X-Org-Id": org } });
@@ -194,7 +198,7 @@ describe("revocation (RFC 7009)", () => {
     vi.useRealTimers();
   });
 
-  it("comes with the key: switched off or deleted, its tokens are refused within the same bound [PS-7, T-22]", async () => {
+  it("comes with the key: switched off or deleted, its tokens are refused within the same bound [PS-7]", async () => {
     const { gateway, key, tokens } = await signedIn();
     const elsewhere = startGateway(offline);
     expect(await status(elsewhere, "/mcp", tokens)).toBe(200);
@@ -210,6 +214,40 @@ describe("revocation (RFC 7009)", () => {
   });
 });
 
+describe("a key that is rotated, or ends", () => {
+  const rotate = (gateway: TestGateway, keyId: string, body: object) =>
+    gateway.admin("POST", `/v1/virtual-keys/${keyId}/rotate`, body);
+
+  it("takes the tokens that came of its old value along, at once", async () => {
+    const { gateway, key, client, tokens } = await signedIn();
+    expect(await status(gateway, "/mcp", tokens)).toBe(200);
+    const { value } = await accepted<{ value: string }>(await rotate(gateway, key.virtual_key_id, {}));
+    expect(await status(gateway, "/mcp", tokens)).toBe(401);
+    expect(await status(gateway, "/mcp", await tokensFor(gateway, client, value))).toBe(200);
+  });
+
+  it("takes them along at the end of the overlap", async () => {
+    const { gateway, key, tokens } = await signedIn();
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() });
+    await accepted(await rotate(gateway, key.virtual_key_id, { overlap_seconds: 60 }));
+    expect(await status(gateway, "/mcp", tokens)).toBe(200);
+    vi.setSystemTime(Date.now() + 60_000);
+    expect(await status(gateway, "/mcp", tokens)).toBe(401);
+    vi.useRealTimers();
+  });
+
+  it("ends them at its own end", async () => {
+    const { gateway, key, tokens } = await signedIn();
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() });
+    const expires_at = new Date(Date.now() + 60_000).toISOString();
+    await accepted(await gateway.admin("PATCH", `/v1/virtual-keys/${key.virtual_key_id}`, { expires_at }));
+    expect(await status(gateway, "/mcp", tokens)).toBe(200);
+    vi.setSystemTime(Date.now() + 60_000);
+    expect(await status(gateway, "/mcp", tokens)).toBe(401);
+    vi.useRealTimers();
+  });
+});
+
 describe("an outage", () => {
   it("of KV is told as one, and not as a bad token", async () => {
     const { tokens } = await signedIn();
@@ -217,5 +255,28 @@ describe("an outage", () => {
     const response = await listTools(startGateway(offline, { OAUTH_KV }), "/mcp", tokens.access_token);
     expect(response.status).toBe(503);
     expect(await response.text()).not.toContain("c4n4ry");
+  });
+});
+
+describe("a principal made of a grant and of a key", () => {
+  it("is as old as the older of the two, so that what has changed since is noticed", async () => {
+    const value = { value_hash: "hash", previous_hash: null, previous_until: null, is_active: true, expires_at: null };
+    const key = { ...value, virtual_key_id: "key_1", org_id: "default", name: "agent" } as VirtualKey;
+    const grantor = { kind: "key", virtual_key_id: "key_1", org: "default", value_hash: "hash" } as const;
+    const generationOfBoth = async (ofGrant: number, ofKey: number) => {
+      const found: VerifiedKey = { key, rules: new Map(), generation: ofKey };
+      const identity = createIdentity({
+        adminKey: new Secret(""),
+        defaultOrg: "default",
+        keys: { findByHash: async () => found },
+        members: { standing: () => Promise.reject(new Error()), orgsOf: async () => [] },
+        provider: null,
+        grants: { isOurs: () => true, verify: async () => ({ grantor, expiresAt: 1, generation: ofGrant }) },
+        memory: new ExpiringMap(() => 0, 10),
+        clock: () => 0,
+      });
+      return (await identity.agent(new Headers({ Authorization: "Bearer x" }), `${ORIGIN}/mcp`)).generation;
+    };
+    expect([await generationOfBoth(3, 5), await generationOfBoth(5, 3)]).toEqual([3, 3]);
   });
 });

@@ -128,7 +128,7 @@ describe("signing in at the identity provider", () => {
     expect(await second.text()).toContain("Let this app in?");
   });
 
-  it("takes a callback once [T-8]", async () => {
+  it("takes a callback once", async () => {
     const world = await scene();
     const { callback } = await returned(world, askQuery(world.client));
     const answers = await Promise.all([world.browser.get(callback), world.browser.get(callback)]);
@@ -138,7 +138,7 @@ describe("signing in at the identity provider", () => {
     expect(await storedValue("SELECT count(*) FROM browser_sessions")).toBe(1);
   });
 
-  it("takes it from no other browser, and leaves it to the right one [T-8]", async () => {
+  it("takes it from no other browser, and leaves it to the right one", async () => {
     const world = await scene();
     const { callback } = await returned(world, askQuery(world.client));
     const stranger = createBrowser(world.gateway);
@@ -149,7 +149,7 @@ describe("signing in at the identity provider", () => {
     expect((await world.browser.get(callback)).status).toBe(302);
   });
 
-  it("takes it within ten minutes, and none with another state or without [T-8]", async () => {
+  it("takes it within ten minutes, and none with another state or without", async () => {
     const world = await scene();
     const { callback } = await returned(world, askQuery(world.client));
     for (const other of ["/oauth/callback?code=abc", `/oauth/callback?code=abc&state=${"x".repeat(43)}`]) {
@@ -246,7 +246,19 @@ describe("a token of a user", () => {
     expect(await refusal(await get("/v1/orgs/acme"))).toMatchObject({ status: 403, code: "forbidden" });
     expect(await refusal(await get("/v1/servers", { "X-Org-Id": "acme" }))).toMatchObject({ status: 403 });
     // Nobody can know which org is meant the next time.
+    for (const org of ["acme", "bolt"]) {
+      expect(broughtBack(await world.browser.submit(path, "allow", { org }))).toHaveProperty("code");
+    }
     expect((await world.browser.get(path)).status).toBe(200);
+  });
+
+  it("is not given for an org that the provider names and the gateway does not have", async () => {
+    const world = await scene();
+    world.who = { ...ADA, org: "elsewhere" };
+    const path = askQuery(world.client);
+    expect(await (await arrive(world, path)).text()).toContain("You have no org here");
+    expect((await world.browser.submit(path, "allow", { org: "elsewhere" })).status).toBe(400);
+    expect(await (await world.browser.submit(path, "sign_out")).text()).toContain("You are signed out");
   });
 
   it("keeps the platform admin's right, in its org", async () => {

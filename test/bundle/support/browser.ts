@@ -13,7 +13,11 @@ export interface Visitor {
 
 const MAX_STEPS = 10;
 
-export function createVisitor(): Visitor {
+/**
+ * @param elsewhere Signs in at an identity provider that the gateway sends the browser to, and says where that sends it
+ *   back to; without one, whatever is not the gateway is the client.
+ */
+export function createVisitor(elsewhere?: { origin: string; signIn(url: string): Promise<string> }): Visitor {
   const cookies = new Map<string, string>();
   let forms = 0;
 
@@ -40,6 +44,7 @@ export function createVisitor(): Visitor {
         const location = response.headers.get("Location");
         if (location !== null) {
           url = new URL(location, url);
+          if (url.origin === elsewhere?.origin) url = new URL(await elsewhere.signIn(url.href));
           if (url.origin !== origin) return url;
           response = await request(url);
           continue;
