@@ -170,7 +170,7 @@ describe("groups", () => {
     expect((await stored())["group_members"]).toEqual([]);
   });
 
-  it("take members of the org in by their admins, and admins by org admins only", async () => {
+  it("take members of the org in by their admins, and admins by org admins only [OT-2]", async () => {
     const gateway = await startAcme();
     const put = (user: string, whom: string, body: object) =>
       gateway.as(user, "PUT", `${ACME}/groups/eng/members/${whom}`, body);

@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { operations } from "../../src/app.ts";
 import { accepted, createOrg, offline, refusal, stored } from "../support/api.ts";
+import { NOW_S } from "../support/identity-provider.ts";
 import { startWithUsers, type UserGateway } from "../support/users.ts";
 
 const RANKS: readonly string[] = ["user", "member", "org_admin", "platform_admin"];
@@ -46,6 +47,26 @@ describe.each(specs)("$method $path", ({ method, path, needs }) => {
       expect({ rank, status: response.status }).not.toEqual({ rank, status: 401 });
       if (!isGroupRight) expect({ rank, status: response.status }).not.toEqual({ rank, status: 403 });
     }
+  });
+
+  it("takes no token that has expired, is for somebody else, or was not signed by the provider [PS-3]", async () => {
+    const gateway = await startWithRanks();
+    const before = await stored();
+    const chief = { sub: "platform_admin", platform: true };
+    const wrong = [
+      { ...chief, exp: NOW_S - 61 },
+      { ...chief, aud: "https://other.example" },
+      { ...chief, iss: "https://evil.example" },
+      { ...chief, nbf: NOW_S + 61 },
+    ];
+    const bearers = await Promise.all(wrong.map((claims) => gateway.bearer(claims)));
+    const [good] = await Promise.all([gateway.bearer(chief)]);
+    const forged = { Authorization: `${good.Authorization.slice(0, -8)}AAAAAAAA` };
+    for (const bearer of [...bearers, forged]) {
+      const response = await gateway.fetch(url, { method, headers: { ...headers, ...bearer } });
+      expect(await refusal(response)).toEqual({ status: 401, code: "unauthorized" });
+    }
+    expect(await stored()).toEqual(before);
   });
 
   it("does not tell admins of another org whether an org is there [PS-2, PS-6]", async () => {
@@ -109,7 +130,7 @@ describe("the org of a request [PS-2]", () => {
     expect(await accepted(list)).toMatchObject({ rows: [], total_rows: 0 });
   });
 
-  it("is any that there is for an admin of the platform", async () => {
+  it("is any that there is for an admin of the platform [RB-41]", async () => {
     const gateway = await startWithRanks();
     const chief = { sub: "chief", platform: true };
     const list = (headers: Record<string, string>) => gateway.as(chief, "GET", "/v1/servers", undefined, headers);

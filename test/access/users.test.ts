@@ -116,16 +116,18 @@ describe("a user", () => {
     expect((await ask({ sub: "bob", aud: "another" }, "tools/list")).status).toBe(401);
   });
 
-  it("is on record with every call, and not the token", async () => {
+  it("is on record with every call, and not the token [OT-5]", async () => {
     const { gateway, call } = await startAcme();
-    await call("bob");
+    await call({ sub: "bob", email: "bob@acme.example" });
     await gateway.settled();
     const agent = await createAgent(gateway, []);
     await agent.rows("default:acme:bob");
     const page = await accepted<{ rows: unknown[] }>(
       await gateway.admin("GET", "/v1/calls", undefined, { "X-Org-Id": "acme" }),
     );
-    expect(page.rows).toMatchObject([{ sub: "bob", virtual_key_id: null, tool: "search", ok: true }]);
+    expect(page.rows).toMatchObject([
+      { sub: "bob", email: "bob@acme.example", virtual_key_id: null, tool: "search", ok: true },
+    ]);
     // Members see their own calls, and nobody else's.
     await accepted(await gateway.admin("PUT", "/v1/orgs/acme/members/cleo", { role: "member" }));
     const rowsOf = async (user: string) =>
