@@ -44,9 +44,20 @@ export const FAILURES = {
 
 export type FailureCode = keyof typeof FAILURES;
 
+/** One of several things that a request is refused for. */
+export interface FailureDetail {
+  /** What it is about, as the client called it. */
+  readonly path: string;
+  readonly code: FailureCode;
+  readonly field?: string;
+  readonly message: string;
+}
+
 export interface FailureOptions {
   /** The one field to blame, as the client spelled it (`config.headers`). */
   readonly field?: string;
+  /** The single refusals, where one request is refused for several things at once. */
+  readonly details?: readonly FailureDetail[];
   /** What really happened; for the log, never for a client. */
   readonly cause?: unknown;
 }
@@ -62,11 +73,13 @@ export class GatewayError extends Error {
   override readonly name = "GatewayError";
   readonly code: FailureCode;
   readonly field?: string;
+  readonly details?: readonly FailureDetail[];
 
-  constructor(code: FailureCode, message: string, { field, cause }: FailureOptions = {}) {
+  constructor(code: FailureCode, message: string, { field, details, cause }: FailureOptions = {}) {
     super(message, cause === undefined ? undefined : { cause });
     this.code = code;
     if (field !== undefined) this.field = field;
+    if (details !== undefined) this.details = details;
   }
 
   /**

@@ -14,6 +14,7 @@ export function problemResponse(
     detail: error.message,
     code: error.code,
     ...(error.field === undefined ? {} : { field: error.field }),
+    ...(error.details === undefined ? {} : { details: error.details }),
     request_id: requestId,
   };
   return new Response(JSON.stringify(problem), {

@@ -19,6 +19,8 @@ export interface Surface {
   readonly refuse: (error: GatewayError, requestId: string, headers: Record<string, string>) => Response;
 }
 
+const CODE = z.enum(Object.keys(FAILURES));
+
 /** The JSON API of the gateway itself, under `/v1` (PS-70). */
 export const nativeSurface: Surface = {
   failure: z
@@ -27,8 +29,12 @@ export const nativeSurface: Surface = {
       title: z.string(),
       status: z.int(),
       detail: z.string(),
-      code: z.enum(Object.keys(FAILURES)),
+      code: CODE,
       field: z.string().optional().describe("The one field to blame, where there is one."),
+      details: z
+        .array(z.strictObject({ path: z.string(), code: CODE, field: z.string().optional(), message: z.string() }))
+        .optional()
+        .describe("The single refusals, where a request is refused for several things at once."),
       request_id: z.string(),
     })
     .meta({ id: "Problem" }),
