@@ -8,6 +8,10 @@ export const orgs = sqliteTable("orgs", {
   readme: text().notNull().default(""),
   /** What agents are told when they connect (OT-25). */
   instructions: text().notNull().default(""),
+  /** Terms that no instruction may hold (OT-12). */
+  blocklist: text({ mode: "json" }).$type<string[]>().notNull().default([]),
+  /** Whether instructions may not say who a quotation is from (OT-12). */
+  forbid_attribution: integer({ mode: "boolean" }).notNull().default(true),
   created: integer().notNull(),
 });
 

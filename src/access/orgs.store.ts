@@ -4,6 +4,7 @@ import { generations } from "../catalog/catalog.tables.ts";
 import { GatewayError } from "../failure/gateway-error.ts";
 import { withOutages } from "../failure/unavailable.ts";
 import type { PageRequest } from "../http/page.ts";
+import { instructionRevisions, instructions } from "../instructions/instructions.tables.ts";
 import { serverContexts, serverOrgs } from "../registry/registry.tables.ts";
 import { groups, orgs, virtualKeys } from "./access.tables.ts";
 
@@ -46,12 +47,20 @@ export interface OrgStore {
   /** @throws GatewayError `conflict`, field `group_id` */
   insertGroup(orgId: string, group: Group): Promise<void>;
   renameGroup(orgId: string, groupId: string, name: string): Promise<Group | null>;
-  /** @returns Whether there was one. */
+  /** Removes a group with its instructions. @returns Whether there was one. */
   removeGroup(orgId: string, groupId: string): Promise<boolean>;
 }
 
 export function d1OrgStore(d1: D1Database): OrgStore {
   const db = drizzle(d1);
+  // The blocklist stays out of it: not every member may know it (OT-12).
+  const org = {
+    org_id: orgs.org_id,
+    name: orgs.name,
+    readme: orgs.readme,
+    instructions: orgs.instructions,
+    created: orgs.created,
+  };
   const ofGroup = (orgId: string, groupId: string) => and(eq(groups.org_id, orgId), eq(groups.group_id, groupId));
   const raiseGeneration = (orgId: string) =>
     db
@@ -64,8 +73,8 @@ export function d1OrgStore(d1: D1Database): OrgStore {
 
   return withOutages<OrgStore>({
     async get(orgId) {
-      const [org] = await db.select().from(orgs).where(eq(orgs.org_id, orgId));
-      return org ?? null;
+      const [found] = await db.select(org).from(orgs).where(eq(orgs.org_id, orgId));
+      return found ?? null;
     },
 
     async list(orgIds, { page, page_size }) {
@@ -73,7 +82,7 @@ export function d1OrgStore(d1: D1Database): OrgStore {
       const where = orgIds === null ? undefined : sql`${orgs.org_id} IN ${own}`;
       const [rows, [total]] = await db.batch([
         db
-          .select()
+          .select(org)
           .from(orgs)
           .where(where)
           .orderBy(asc(orgs.org_id))
@@ -84,15 +93,15 @@ export function d1OrgStore(d1: D1Database): OrgStore {
       return { rows, total: total?.total ?? 0 };
     },
 
-    async insert(orgId, org) {
+    async insert(orgId, created) {
       try {
         await db.batch([
-          db.insert(orgs).values({ ...org, org_id: orgId }),
+          db.insert(orgs).values({ ...created, org_id: orgId }),
           // At random, so that no cache takes it for a former org of that id.
           db.insert(generations).select(sql`SELECT ${orgId}, abs(random() % 1000000000000)`),
         ]);
       } catch (cause) {
-        const [taken] = await db.select().from(orgs).where(eq(orgs.org_id, orgId));
+        const [taken] = await db.select(org).from(orgs).where(eq(orgs.org_id, orgId));
         if (taken === undefined) throw cause;
         throw new GatewayError("conflict", "An org with this org_id exists already.", { field: "org_id", cause });
       }
@@ -105,7 +114,7 @@ export function d1OrgStore(d1: D1Database): OrgStore {
           .update(orgs)
           .set({ org_id: orgId, ...change })
           .where(eq(orgs.org_id, orgId))
-          .returning(),
+          .returning(org),
         raiseGeneration(orgId),
       ]);
       return updated[0] ?? null;
@@ -170,7 +179,16 @@ export function d1OrgStore(d1: D1Database): OrgStore {
     },
 
     async removeGroup(orgId, groupId) {
-      const [removed] = await db.batch([
+      // What a group has written goes with it, so that no later group of that id inherits it. A group that only the
+      // identity provider knows is none that could be removed.
+      const isStored = sql`EXISTS (SELECT 1 FROM groups WHERE org_id = ${orgId} AND group_id = ${groupId})`;
+      const [, , removed] = await db.batch([
+        db
+          .delete(instructions)
+          .where(and(eq(instructions.org_id, orgId), eq(instructions.group_id, groupId), isStored)),
+        db
+          .delete(instructionRevisions)
+          .where(and(eq(instructionRevisions.org_id, orgId), eq(instructionRevisions.group_id, groupId), isStored)),
         db.delete(groups).where(ofGroup(orgId, groupId)).returning({ id: groups.group_id }),
         raiseGeneration(orgId),
         // A later group of that id is another one.

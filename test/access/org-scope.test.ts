@@ -7,6 +7,8 @@ import { d1VirtualKeyStore } from "../../src/access/virtual-keys.store.ts";
 import { d1CallStore } from "../../src/calls/calls.store.ts";
 import { d1CatalogStore } from "../../src/catalog/catalog.store.ts";
 import { d1ChangeStore } from "../../src/catalog/changes.store.ts";
+import { d1BlocklistStore } from "../../src/instructions/blocklist.store.ts";
+import { d1InstructionStore } from "../../src/instructions/instructions.store.ts";
 import { d1OrgContextStore } from "../../src/registry/org-contexts.store.ts";
 import { d1RegistryStore } from "../../src/registry/registry.store.ts";
 
@@ -19,6 +21,8 @@ const STORES = {
   changes: d1ChangeStore,
   orgContexts: d1OrgContextStore,
   registry: d1RegistryStore,
+  instructions: d1InstructionStore,
+  blocklists: d1BlocklistStore,
 };
 
 /** What is not of one org, and why. A store function that is new has to bind its org, or to stand here with a reason. */
@@ -47,7 +51,7 @@ const ORG = "the-org-of-this-test";
 
 /** What belongs to orgs. */
 const TENANT_TABLES =
-  /\b(orgs|groups|members|group_members|virtual_keys|virtual_key_servers|server_contexts|tool_calls|servers|server_tools|tool_changes)\b/;
+  /\b(orgs|groups|members|group_members|virtual_keys|virtual_key_servers|server_contexts|tool_calls|servers|server_tools|tool_changes|instructions|instruction_revisions)\b/;
 
 /** A database that remembers each statement with what was bound to it. */
 function recordingDatabase() {
@@ -89,6 +93,10 @@ const anything: unknown = new Proxy(
   },
 );
 const ARGUMENTS = ["x", anything, anything, anything];
+const INSTRUCTION = {
+  ...{ group_id: "g", kind: "k", slug: "s", title: "", description: "", body: "b", frontmatter: {} },
+  ...{ set_by: "x", updated_at: 0, expected_version: 1 },
+};
 /** Where the order of arguments matters for the statement to be made at all. */
 const GIVEN: Readonly<Record<string, readonly unknown[]>> = {
   "members.list": [anything],
@@ -134,6 +142,12 @@ const GIVEN: Readonly<Record<string, readonly unknown[]>> = {
   "changes.decide": ["s", null, { state: "approved", by: "x", at: 0 }],
   "registry.list": [{}, { by: "id", direction: "asc" }, anything],
   "registry.find": [null, { limit: 1, offset: 0 }],
+  "instructions.list": [{ groups: null }, anything],
+  "instructions.documents": [{ kind: "k", groups: ["g"] }, 0, 10],
+  "instructions.put": [[INSTRUCTION]],
+  "instructions.history": [INSTRUCTION, anything],
+  "instructions.revision": [INSTRUCTION, 1],
+  "blocklists.write": [{ terms: ["t"], forbid_attribution: true }],
   "orgContexts.put": [{ server_id: "s", context: "c", created: 0, created_by: "x", modified: 0, modified_by: "x" }],
 };
 
