@@ -18,6 +18,7 @@ import { addressOf, checkHeaderSizes, SECURITY_HEADERS } from "./http/security.t
 import { nativeSurface, type Surface } from "./http/surface.ts";
 import { createOAuthDoors } from "./identity/oauth.routes.ts";
 import { createSignInDoors } from "./identity/sign-in.routes.ts";
+import { instructionOperations } from "./instructions/instructions.routes.ts";
 import { causesOf, log } from "./platform/log.ts";
 import { orgContextOperations } from "./registry/org-contexts.routes.ts";
 import { registryOperations } from "./registry/registry.routes.ts";
@@ -46,6 +47,7 @@ export const operations: readonly Operation[] = [
   ...catalogOperations,
   ...virtualKeyOperations,
   ...orgOperations,
+  ...instructionOperations,
   ...callOperations,
   ...clientOperations,
   ...oauthOperations,

@@ -33,6 +33,11 @@ import { createIdentity } from "./identity/identity.ts";
 import type { Principal } from "./identity/principal.ts";
 import { createIdentityProvider } from "./identity/provider.ts";
 import type { ProviderMemory } from "./identity/remembered.ts";
+import { d1BlocklistStore } from "./instructions/blocklist.store.ts";
+import { createBlocklists } from "./instructions/blocklists.ts";
+import { createInstructionFiles } from "./instructions/instruction-files.ts";
+import { d1InstructionStore } from "./instructions/instructions.store.ts";
+import { createInstructions, type InstructionsDeps } from "./instructions/instructions.ts";
 import type { Clock } from "./platform/clock.ts";
 import { type ColoCache, coloCache } from "./platform/colo-cache.ts";
 import { ExpiringMap } from "./platform/expiring-map.ts";
@@ -239,6 +244,15 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     newId,
   });
 
+  const blocklists = d1BlocklistStore(env.DB);
+  const instructionsDeps: InstructionsDeps = {
+    store: d1InstructionStore(env.DB),
+    blocklists,
+    hasGroup: async (orgId, groupId) => (await orgStore.group(orgId, groupId)) !== null,
+    onWritten,
+    clock,
+  };
+
   return {
     config,
     clock,
@@ -285,6 +299,9 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
       onWritten,
       clock,
     }),
+    instructions: createInstructions(instructionsDeps),
+    instructionFiles: createInstructionFiles(instructionsDeps),
+    blocklists: createBlocklists({ blocklists, onWritten }),
     identity,
     grants,
     browsers,

@@ -70,7 +70,7 @@ export const orgOperations = [
       method: "DELETE",
       path: ORG,
       needs: "platform_admin",
-      summary: "Delete an org with its groups, members, keys and contexts",
+      summary: "Delete an org with its groups, members, keys, contexts and instructions",
       status: 200,
       answer: Deleted,
       failures: ["conflict"],
@@ -126,7 +126,14 @@ export const orgOperations = [
       dated(await services.orgs.renameGroup(principal.org, param("group_id"), body.name)),
   ),
   operation(
-    { method: "DELETE", path: GROUP, needs: "org_admin", summary: "Delete a group", status: 200, answer: Deleted },
+    {
+      method: "DELETE",
+      path: GROUP,
+      needs: "org_admin",
+      summary: "Delete a group with its instructions",
+      status: 200,
+      answer: Deleted,
+    },
     async ({ services, principal, param }) => {
       await services.orgs.removeGroup(principal.org, param("group_id"));
       return { deleted: true as const };

@@ -56,6 +56,7 @@ describe("orgs", () => {
     const shared = await register(gateway, { name: "shared", org_ids: ["acme", "other"] });
     await accepted(await gateway.admin("PUT", `/v1/servers/${shared.server_id}/contexts/acme`, { context: "ours" }));
     await accepted(await gateway.admin("POST", "/v1/virtual-keys", { name: "agent" }, { "X-Org-Id": "acme" }), 201);
+    await accepted(await gateway.as("ann", "PUT", "/v1/instructions/rule/a?group=eng", { body: "Ask." }));
     const before = await stored();
     expect(await refusal(await gateway.admin("DELETE", ACME))).toEqual({ status: 409, code: "conflict" });
     expect(await stored()).toEqual(before);
@@ -64,10 +65,12 @@ describe("orgs", () => {
     expect(await accepted(await gateway.admin("GET", `/v1/servers/${shared.server_id}`))).toMatchObject({
       org_ids: ["other"],
     });
-    const { orgs, groups, members, group_members, virtual_keys, server_contexts } = await stored();
+    const { orgs, groups, members, group_members, virtual_keys, server_contexts, ...others } = await stored();
+    const { instructions, instruction_revisions } = others;
     expect({ groups, members, group_members, virtual_keys, server_contexts }).toEqual({
       ...{ groups: [], members: [], group_members: [], virtual_keys: [], server_contexts: [] },
     });
+    expect({ instructions, instruction_revisions }).toEqual({ instructions: [], instruction_revisions: [] });
     expect(orgs?.map(({ org_id }) => org_id)).toEqual(["default", "other"]);
     expect(await refusal(await gateway.admin("DELETE", ACME))).toEqual({ status: 404, code: "not_found" });
   });
@@ -168,6 +171,23 @@ describe("groups", () => {
       expect((await gateway.as("ann", method, `${path}/eng`, body)).status).toBe(404);
     }
     expect((await stored())["group_members"]).toEqual([]);
+  });
+
+  it("are deleted with their instructions, and no others", async () => {
+    const gateway = await startAcme();
+    await accepted(await gateway.as("ann", "POST", `${ACME}/groups`, { group_id: "ops", name: "Operations" }), 201);
+    for (const query of ["", "?group=eng", "?group=ops"]) {
+      await accepted(await gateway.as("ann", "PUT", `/v1/instructions/rule/a${query}`, { body: "Ask." }));
+    }
+    expect((await gateway.as("ann", "DELETE", `${ACME}/groups/none`)).status).toBe(404);
+    await accepted(await gateway.as("ann", "DELETE", `${ACME}/groups/eng`));
+    const { instructions, instruction_revisions } = await stored();
+    for (const rows of [instructions, instruction_revisions]) {
+      expect(rows?.map(({ group_id }) => group_id).toSorted()).toEqual(["", "ops"]);
+    }
+    // A later group of that id begins with nothing.
+    await accepted(await gateway.as("ann", "POST", `${ACME}/groups`, { group_id: "eng", name: "Another" }), 201);
+    expect((await gateway.as("ann", "GET", "/v1/instructions/rule/a/revisions?group=eng")).status).toBe(404);
   });
 
   it("take members of the org in by their admins, and admins by org admins only [OT-2]", async () => {

@@ -28,11 +28,21 @@ async function startFull() {
     ["POST", "/v1/orgs/default/groups", { group_id: "two", name: "Two" }],
     ["PUT", "/v1/orgs/default/groups/one/members/ann", {}],
     ["POST", "/v1/virtual-keys", { name: "one" }],
+    ["PUT", "/v1/instructions/rule/one", { body: "One." }],
+    ["PUT", "/v1/instructions/rule/one", { body: "Two." }],
+    ["PUT", "/v1/instructions/rule/two", { body: "One." }],
     ["PUT", `/v1/servers/${server_id}/contexts/default`, { context: "one" }],
     ["PUT", `/v1/servers/${server_id}/contexts/acme`, { context: "two" }],
   ];
   for (const [method, path, body] of made) expect((await gateway.admin(method, path, body)).status).toBeLessThan(300);
-  const values: Record<string, string> = { server_id, org_id: "default", group_id: "one", gid: "one" };
+  const values: Record<string, string> = {
+    server_id,
+    org_id: "default",
+    group_id: "one",
+    gid: "one",
+    kind: "rule",
+    slug: "one",
+  };
   const at = (path: string) => path.replace(/:(\w+)/g, (_, name: string) => values[name] ?? `no value for ${name}`);
   return { gateway, at };
 }
