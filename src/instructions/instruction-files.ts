@@ -32,10 +32,17 @@ export function createInstructionFiles({ store, blocklists, hasGroup, onWritten,
       const documents: (InstructionKey & InstructionContent)[] = [];
       const details: FailureDetail[] = [];
       const seen = new Map<string, string>();
+      // Many files of one group are one question.
+      const groups = new Map<string, Promise<boolean>>();
+      const hasGroupOnce = (orgId: string, groupId: string) => {
+        const known = groups.get(groupId) ?? hasGroup(orgId, groupId);
+        groups.set(groupId, known);
+        return known;
+      };
       for (const { path, content } of files) {
         try {
           const document = readFile(content);
-          await checkWrite({ hasGroup }, caller, document, async () => blocklist);
+          await checkWrite({ hasGroup: hasGroupOnce }, caller, document, async () => blocklist);
           const other = seen.get(filePathOf(document));
           if (other !== undefined) throw new GatewayError("invalid_request", `${other} is the same instruction.`);
           seen.set(filePathOf(document), path);
