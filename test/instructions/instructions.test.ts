@@ -233,6 +233,17 @@ describe("versions", () => {
     expect(await instructions.set(ann, RULE, { body: "Two." })).toMatchObject({ version: 2 });
   });
 
+  it("of a deleted document are found where no other of its name is in force", async () => {
+    const { instructions, ann, bob, dan } = await compose();
+    await instructions.set(ann, RULE, { body: "Org." });
+    await instructions.set(ann, { ...RULE, group: "eng" }, { body: "Eng." });
+    await instructions.remove(ann, RULE);
+    expect(await instructions.get(bob, RULE)).toMatchObject({ body: "Eng." });
+    expect(await instructions.revision(bob, RULE, 1)).toMatchObject({ body: "Eng." });
+    expect(await instructions.revision(bob, { ...RULE, group: "" }, 1)).toMatchObject({ body: "Org." });
+    expect(await instructions.revision(dan, RULE, 1)).toMatchObject({ body: "Org." });
+  });
+
   it("can be written again, if what they say may still be said", async () => {
     const { instructions, blocklists, ann, bob } = await compose();
     await instructions.set(ann, RULE, { body: "Gamma.", title: "G", frontmatter: { owner: "x" } });
