@@ -39,6 +39,7 @@ export const FAILURES = {
   not_implemented: { status: 501, rpc: 5010, title: "Not implemented" },
   upstream_failed: { status: 502, rpc: 5020, title: "The server failed" },
   unavailable: { status: 503, rpc: 5030, title: "Temporarily unavailable" },
+  bridge_missing: { status: 503, rpc: 5031, title: "Waiting for a bridge" },
   upstream_timeout: { status: 504, rpc: 5040, title: "The server took too long" },
 } as const satisfies Record<string, Failure>;
 

@@ -1,8 +1,8 @@
-/** `tools/call` at a door, for clients of either era. */
-import type { Server, Snapshot } from "../catalog/snapshot.ts";
+/** A tool call at a door: `tools/call` for clients of either era, and what every door does with a call. */
+import type { Server, Snapshot, Tool } from "../catalog/snapshot.ts";
 import { answerCall, messageResponse } from "./answer.ts";
 import type { ClientMessage } from "./client-message.ts";
-import type { ClientSide } from "./client-side.ts";
+import type { CallSide, ClientSide } from "./client-side.ts";
 import { type DoorRequest, serverOfDoor } from "./request.ts";
 import { callTool } from "./tool-call.ts";
 
@@ -19,7 +19,7 @@ export function serveToolCall(
   message: ClientMessage,
   session: { readonly name: string; readonly id: string | null },
 ): Promise<Response> {
-  const { services, principal, filters, snapshot, door, slug, self, headers, accepts, signal, waitUntil } = request;
+  const { snapshot, slug, accepts } = request;
   const { name } = message.params;
   const args = message.params["arguments"];
   if (
@@ -33,22 +33,39 @@ export function serveToolCall(
   const isAggregate = slug === null;
   const named = isAggregate ? snapshot.tools.get(name) : undefined;
   const server = isAggregate ? (named?.server ?? stdioServer(snapshot, name)) : serverOfDoor(request);
+  const tool = isAggregate ? named : server?.tools.get(name);
+  return answerToolCall(request, side, { message, name, server, tool }, session);
+}
+
+/**
+ * Performs a call, answers it and notes its row, whichever door it has come through.
+ *
+ * @param call What is called: the name as sent, and what it led to.
+ */
+export function answerToolCall(
+  { services, principal, filters, door, self, headers, accepts, signal, waitUntil }: Omit<DoorRequest, "slug">,
+  side: CallSide,
+  call: {
+    readonly message: ClientMessage;
+    readonly name: string;
+    readonly server: Server | undefined;
+    readonly tool: Tool | undefined;
+  },
+  session: { readonly name: string; readonly id: string | null },
+): Promise<Response> {
   const left = new AbortController();
   const leave = () => {
-    if (side.era === "modern") left.abort();
+    if (side.leavingCancels) left.abort();
     else setTimeout(() => left.abort(), DRAIN_MS);
   };
-  if (side.era === "modern") signal.addEventListener("abort", leave);
+  if (side.leavingCancels) signal.addEventListener("abort", leave);
   const events = callTool(services.toolCalls, {
     side,
     principal,
     filters,
     door,
     self,
-    message,
-    name,
-    server,
-    tool: isAggregate ? named : server?.tools.get(name),
+    ...call,
     sessionName: session.name,
     sessionId: session.id,
     headers,

@@ -1,4 +1,5 @@
-/** What a tool call needs to know about the era of its client; one implementation per era folder. */
+/** What a tool call needs to know about its client; one implementation per era folder, and one without MCP. */
+import type { Refusal } from "../access/admission.ts";
 import type { UpstreamSession } from "../connector/ask.ts";
 import type { OutgoingMessage, Received } from "../connector/exchange.ts";
 import type { Era } from "../connector/revisions.ts";
@@ -31,12 +32,23 @@ export interface Forwarding {
   readonly headers: Headers;
 }
 
-export interface ClientSide {
-  readonly era: Era;
+/** Why a call brought no answer of its tool, in our words. */
+export interface CallFailure {
+  readonly code: "upstream_failed" | "upstream_timeout" | "bridge_missing";
+  readonly reason: string;
+  /** The same as a sentence that names what was called, for a model to read (CN-13). */
+  readonly text: string;
+  /** How long an answer was waited for in vain; null when something else went wrong. */
+  readonly timeoutMs: number | null;
+}
+
+export interface CallSide {
+  /** Whether a client that goes away before its answer wants the call cancelled (P-29). */
+  readonly leavingCancels: boolean;
   /** The request as a server of that era takes it. */
   readonly request: (forwarding: Forwarding, era: Era) => OutgoingMessage;
   /**
-   * A server's response in the words of this client's era.
+   * A server's response as this client takes it.
    *
    * @param serverInfo JSON text of what the server calls itself.
    */
@@ -47,8 +59,20 @@ export interface ClientSide {
   ) => ShapedResponse;
   /** A notification that belongs to the call, as this client may have it; null when it may not. */
   readonly notification: (received: Received, message: ClientMessage) => string | null;
-  /** A failure that a model can act on: a result with `isError`, in our words (CN-13). */
-  readonly failure: (text: string, message: ClientMessage) => ShapedResponse;
+  readonly failure: (
+    failure: CallFailure,
+    message: ClientMessage,
+  ) => { readonly text: string; readonly status: number };
+  /** @param name The tool's as sent. */
+  readonly refusal: (
+    reason: Refusal,
+    name: string,
+    message: ClientMessage,
+  ) => { readonly text: string; readonly status: number };
+}
+
+/** A client that speaks MCP. */
+export interface ClientSide extends CallSide {
   /** An error object; `status` is that of the modern era. */
   readonly error: (
     error: RpcError,

@@ -1,4 +1,5 @@
 /** JSON-RPC messages as texts, put together around parts that must keep their bytes. Pure. */
+import { cut } from "../calls/call.ts";
 import type { Received } from "../connector/exchange.ts";
 import type { RpcError } from "../failure/json-rpc.ts";
 import { applyEdits, type Edit, editMembers, memberOf } from "../platform/json-text.ts";
@@ -7,6 +8,11 @@ import type { ClientMessage } from "./client-message.ts";
 /** @param id JSON text; null leaves the member out (P-3). */
 export function errorText(error: RpcError, id: string | null): string {
   return `{"jsonrpc":"2.0",${id === null ? "" : `"id":${id},`}"error":${JSON.stringify(error)}}`;
+}
+
+/** One wording for everything that a caller may not use, known or not (PS-12). */
+export function unknownTool(name: string): RpcError {
+  return { code: -32602, message: `Unknown tool: ${cut(name)}` };
 }
 
 /** @param result JSON text. */

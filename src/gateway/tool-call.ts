@@ -16,10 +16,10 @@ import type { Clock } from "../platform/clock.ts";
 import type { Send } from "../platform/guarded-fetch.ts";
 import type { NewId } from "../platform/ids.ts";
 import { causesOf, log } from "../platform/log.ts";
-import { type ServerRecord, WAITING_FOR_BRIDGE } from "../registry/server-record.ts";
+import { DEFAULT_TIMEOUT_MS, type ServerRecord, WAITING_FOR_BRIDGE } from "../registry/server-record.ts";
 import type { UpstreamOpened } from "../sessions/upstream-sessions.ts";
 import type { ClientMessage } from "./client-message.ts";
-import type { ClientSide, ShapedResponse } from "./client-side.ts";
+import type { CallSide, ShapedResponse } from "./client-side.ts";
 
 /** Deadline of a call when no admin set one (PS-30). */
 const CALL_TIMEOUT_MS = 60_000;
@@ -48,7 +48,7 @@ export interface ToolCallDeps {
 }
 
 export interface ToolCall {
-  readonly side: ClientSide;
+  readonly side: CallSide;
   readonly principal: Principal;
   readonly filters: RequestFilters;
   /** The door's path. */
@@ -66,7 +66,7 @@ export interface ToolCall {
   /** The client's own session id; null for calls without one, which share upstream sessions. */
   readonly sessionId: string | null;
   readonly headers: Headers;
-  /** Ends the upstream request: a modern client has left, or a legacy one has been gone for too long. */
+  /** Ends the upstream request: its client has left, or a legacy one has been gone for too long. */
   readonly left: AbortSignal;
   /** Keeps work alive behind the answer. */
   readonly waitUntil: (work: Promise<unknown>) => void;
@@ -99,14 +99,13 @@ export async function* callTool(deps: ToolCallDeps, call: ToolCall): AsyncGenera
   };
   if (server?.record.connection_type === "stdio" && admitServer(principal, filters, server) === null) {
     const text = `server '${server.record.name}' is ${WAITING_FOR_BRIDGE}`;
-    yield finish({ ...call.side.failure(text, call.message), error: text });
+    const failure = { code: "bridge_missing", reason: text, text, timeoutMs: null } as const;
+    yield finish({ ...call.side.failure(failure, call.message), ok: false, error: text });
     return;
   }
   if (!admission.allowed) {
-    // One wording for everything a caller may not use, known or not (PS-12).
-    const error = { code: -32602, message: `Unknown tool: ${cut(call.name)}` };
-    const { text, status } = call.side.error(error, 200, call.message.id);
-    yield finish({ text, status, ok: false, error: "the tool is unknown or not allowed" });
+    const shaped = call.side.refusal(admission.reason, call.name, call.message);
+    yield finish({ ...shaped, ok: false, error: "the tool is unknown or not allowed" });
     return;
   }
   try {
@@ -121,17 +120,22 @@ export async function* callTool(deps: ToolCallDeps, call: ToolCall): AsyncGenera
     }
   } catch (thrown) {
     log("error", "call_failed", { server_id: admission.tool.server.record.server_id, causes: causesOf(thrown) });
-    yield finish(failed(call, admission.tool, "The gateway could not reach the server."));
+    yield finish(failed(call, admission.tool, { reason: "The gateway could not reach the server." }));
   }
+}
+
+/** Why there was no answer; `timeoutMs` when it was waited for that long. */
+interface NoAnswer {
+  readonly reason: string;
+  readonly timeoutMs?: number;
 }
 
 type Attempt =
   | { readonly kind: "response"; readonly response: ShapedResponse }
-  | {
+  | (NoAnswer & {
       readonly kind: "failed";
-      readonly reason: string;
       readonly retry: "never" | "repeatable" | "always" | "new session";
-    };
+    });
 
 async function* performCall(
   deps: ToolCallDeps,
@@ -140,7 +144,7 @@ async function* performCall(
   progress: Progress,
 ): AsyncGenerator<CallEvent, ShapedResponse> {
   const { server_url } = tool.server.record;
-  if (isSameHost(server_url, call.self)) return failed(call, tool, BREAKAGES.refused_here);
+  if (isSameHost(server_url, call.self)) return failed(call, tool, { reason: BREAKAGES.refused_here });
   const target = await deps.targetOf(tool.server.record);
   let lost: UpstreamSession | null = null;
   for (;;) {
@@ -150,7 +154,7 @@ async function* performCall(
     if (attempt.kind === "response") return attempt.response;
     const { retry } = attempt;
     const isAgain = retry === "always" || retry === "new session" || (retry === "repeatable" && tool.repeatable);
-    if (progress.attempts >= MAX_ATTEMPTS || !isAgain || call.left.aborted) return failed(call, tool, attempt.reason);
+    if (progress.attempts >= MAX_ATTEMPTS || !isAgain || call.left.aborted) return failed(call, tool, attempt);
     lost = retry === "new session" ? session.session : null;
   }
 }
@@ -160,11 +164,13 @@ async function sessionFor(
   call: ToolCall,
   { server }: Tool,
   lost: UpstreamSession | null,
-): Promise<{ session: UpstreamSession | null } | { failure: string }> {
-  if (server.record.era === null) return { failure: "The server is not connected yet." };
+): Promise<{ session: UpstreamSession | null } | { failure: NoAnswer }> {
+  if (server.record.era === null) return { failure: { reason: "The server is not connected yet." } };
   if (server.record.era === "modern") return { session: null };
   const opened = await deps.upstreamSession(call.sessionName, server, lost);
-  return opened.ok ? { session: opened.session } : { failure: opened.failure.message };
+  if (opened.ok) return { session: opened.session };
+  const { message: reason, isTimeout } = opened.failure;
+  return { failure: isTimeout ? { reason, timeoutMs: server.record.timeout_ms ?? DEFAULT_TIMEOUT_MS } : { reason } };
 }
 
 /** One request upstream, to its end. */
@@ -183,7 +189,8 @@ async function* attemptCall(
   const ownId = era === "legacy" && call.sessionId === null ? JSON.stringify(crypto.randomUUID()) : null;
   const forwarding = { message, toolName: tool.name, session, ownId, headers: call.headers };
   const send = deps.sendTo(record, call.sessionName);
-  const deadline = startDeadline(record.timeout_ms ?? CALL_TIMEOUT_MS, call.left);
+  const timeoutMs = record.timeout_ms ?? CALL_TIMEOUT_MS;
+  const deadline = startDeadline(timeoutMs, call.left);
   progress.attempts++;
   progress.upstreamStart ??= deps.clock();
   let end = () => endRequest(deadline);
@@ -198,23 +205,23 @@ async function* attemptCall(
         const isLost = isLostSession(status, session) && progress.attempts < MAX_ATTEMPTS;
         if (isLost) return { kind: "failed", reason: `${SAYS} ${status}.`, retry: "new session" };
         if (status === 401 || status === 403) return statusFailure(status, session);
-        if (!isResponse(result.message, id)) return brokenFailure(new ExchangeBroken("not_mcp"));
+        if (!isResponse(result.message, id)) return brokenFailure(new ExchangeBroken("not_mcp"), timeoutMs);
         return { kind: "response", response: side.response(result.message, { ...from, status }, message) };
       }
       case "stream": {
         yield { kind: "streaming" };
         const response = yield* readStream(deps, call, result.messages, { send, target, session, deadline, id });
-        if (response === null) return brokenFailure(new ExchangeBroken("cut"));
+        if (response === null) return brokenFailure(new ExchangeBroken("cut"), timeoutMs);
         end = () => call.waitUntil(drain(result.messages, deadline));
         return { kind: "response", response: side.response(response, { ...from, status: 200 }, message) };
       }
       case "status":
         return statusFailure(result.status, session);
       case "broken":
-        return brokenFailure(result);
+        return brokenFailure(result, timeoutMs);
     }
   } catch (thrown) {
-    if (thrown instanceof ExchangeBroken) return brokenFailure(thrown);
+    if (thrown instanceof ExchangeBroken) return brokenFailure(thrown, timeoutMs);
     throw thrown;
   } finally {
     end();
@@ -268,9 +275,12 @@ function retryAfter(status: number): "never" | "repeatable" | "always" {
 }
 
 /** PS-31: a call that the server may have got is sent again only if its tool allows that. */
-function brokenFailure({ breakage }: Pick<Extract<Exchange, { kind: "broken" }>, "breakage">): Attempt {
+function brokenFailure(
+  { breakage }: Pick<Extract<Exchange, { kind: "broken" }>, "breakage">,
+  timeoutMs: number,
+): Attempt {
   const retry = breakage === "lost" || breakage === "timeout" || breakage === "cut" ? "repeatable" : "never";
-  return { kind: "failed", reason: BREAKAGES[breakage], retry };
+  return { kind: "failed", reason: BREAKAGES[breakage], retry, ...(breakage === "timeout" ? { timeoutMs } : {}) };
 }
 
 /** Passes on what belongs to the call until its response; null when the stream ends without one. */
@@ -323,9 +333,11 @@ function isResponse({ value }: Received, id: string | null): boolean {
   return id !== null && JSON.parse(id) === value["id"];
 }
 
-function failed({ side, message }: ToolCall, tool: Tool, reason: string): ShapedResponse {
-  const shaped = side.failure(`Tool execution failed for ${tool.name}. ${reason}`, message);
-  return { ...shaped, error: reason };
+function failed({ side, message }: ToolCall, tool: Tool, { reason, ...waited }: NoAnswer): ShapedResponse {
+  const timeoutMs = waited.timeoutMs ?? null;
+  const code = timeoutMs === null ? "upstream_failed" : "upstream_timeout";
+  const text = `Tool execution failed for ${tool.name}. ${reason}`;
+  return { ...side.failure({ code, reason, text, timeoutMs }, message), ok: false, error: reason };
 }
 
 function rowOf(

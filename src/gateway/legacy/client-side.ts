@@ -3,13 +3,13 @@ import { applyEdits } from "../../platform/json-text.ts";
 import { isObject } from "../../platform/json-value.ts";
 import type { ClientSide } from "../client-side.ts";
 import { toLegacyServer, toModernServer } from "../forwarding.ts";
-import { errorText, idEdit, outcomeOf, progressFor, resultEdit, resultText } from "../rpc-text.ts";
+import { errorText, idEdit, outcomeOf, progressFor, resultEdit, resultText, unknownTool } from "../rpc-text.ts";
 
 /** Members of a modern result that a legacy client does not know (protocol.md 3.5.4). */
 const MODERN_MEMBERS = ["resultType", "ttlMs", "cacheScope"];
 
 export const legacyClient: ClientSide = {
-  era: "legacy",
+  leavingCancels: false,
 
   request: (forwarding, era) => (era === "modern" ? toModernServer(forwarding, false) : toLegacyServer(forwarding)),
 
@@ -38,10 +38,13 @@ export const legacyClient: ClientSide = {
   // Log messages need a level that was asked for, and no door offers that to a legacy client.
   notification: progressFor,
 
-  failure(text, { id }) {
+  // What a model can act on is a result (CN-13).
+  failure({ text }, { id }) {
     const result = { content: [{ type: "text", text }], isError: true };
-    return { text: resultText(JSON.stringify(result), id ?? "null"), status: 200, ok: false, error: text };
+    return { text: resultText(JSON.stringify(result), id ?? "null"), status: 200 };
   },
+
+  refusal: (_, name, { id }) => ({ text: errorText(unknownTool(name), id), status: 200 }),
 
   error: (error, _status, id) => ({ text: errorText(error, id), status: 200 }),
 };

@@ -5,13 +5,13 @@ import { POSTERN } from "../../platform/version.ts";
 import type { ClientMessage } from "../client-message.ts";
 import type { ClientSide, ShapedResponse } from "../client-side.ts";
 import { toLegacyServer, toModernServer } from "../forwarding.ts";
-import { errorText, idEdit, outcomeOf, progressFor, resultEdit, resultText } from "../rpc-text.ts";
+import { errorText, idEdit, outcomeOf, progressFor, resultEdit, resultText, unknownTool } from "../rpc-text.ts";
 import { LOG_LEVEL } from "./ladder.ts";
 
 const SERVER_INFO = "io.modelcontextprotocol/serverInfo";
 
 export const modernClient: ClientSide = {
-  era: "modern",
+  leavingCancels: true,
 
   request: (forwarding, era) => (era === "modern" ? toModernServer(forwarding, true) : toLegacyServer(forwarding)),
 
@@ -36,11 +36,14 @@ export const modernClient: ClientSide = {
     return asked !== -1 && level >= asked ? received.text : null;
   },
 
-  failure(text, { id }) {
+  // What a model can act on is a result (CN-13).
+  failure({ text }, { id }) {
     const meta = { [SERVER_INFO]: POSTERN };
     const result = { resultType: "complete", content: [{ type: "text", text }], isError: true, _meta: meta };
-    return { text: resultText(JSON.stringify(result), id ?? "null"), status: 200, ok: false, error: text };
+    return { text: resultText(JSON.stringify(result), id ?? "null"), status: 200 };
   },
+
+  refusal: (_, name, { id }) => ({ text: errorText(unknownTool(name), id), status: 200 }),
 
   error: (error, status, id) => ({ text: errorText(error, id), status }),
 };
