@@ -4,6 +4,7 @@ import * as z from "zod";
 import { orgOperations } from "./access/orgs.routes.ts";
 import { virtualKeyOperations } from "./access/virtual-keys.routes.ts";
 import { clientOperations } from "./bifrost/clients.routes.ts";
+import { EXECUTE_PATH, executeOperation } from "./bifrost/execute.routes.ts";
 import { oauthOperations } from "./bifrost/oauth.routes.ts";
 import { bifrostSurface } from "./bifrost/surface.ts";
 import { bifrostKeyOperations } from "./bifrost/virtual-keys.routes.ts";
@@ -49,6 +50,7 @@ export const operations: readonly Operation[] = [
   ...orgOperations,
   ...instructionOperations,
   ...callOperations,
+  executeOperation,
   ...clientOperations,
   ...oauthOperations,
   ...bifrostKeyOperations,
@@ -104,9 +106,9 @@ function refuse(error: GatewayError, c: Context<AppEnv>): Response {
   return response;
 }
 
-/** Whose wire an error is told on; under `/api` that goes for paths too that lead nowhere (B.3). */
+/** Whose wire an error is told on: Bifrost's on its paths, also where they lead nowhere, and at execute (B.3). */
 function surfaceAt(path: string): Surface {
-  return /^\/api(\/|$)/.test(path) ? bifrostSurface : nativeSurface;
+  return path === EXECUTE_PATH || /^\/api(\/|$)/.test(path) ? bifrostSurface : nativeSurface;
 }
 
 /** What every answer carries. */

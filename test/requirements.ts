@@ -25,7 +25,7 @@ export const OPEN: Readonly<Record<string, Ranges>> = {
     BF: "59",
     OT: "4 18-20",
     PS: "9-11",
-    T: "13-14 45",
+    T: "13 45",
   },
   "issue 5: credentials": {
     RB: "2-3 7-8 17-21 29-30 34-38",
@@ -37,13 +37,12 @@ export const OPEN: Readonly<Record<string, Ranges>> = {
   },
   "issue 6: protocol": {
     PS: "32-33",
-    T: "40 44",
+    T: "44",
     P: "1-2 5 9 12-21 23 27-28 30-33 37 39-40 42 45-46 49-51 56-66 68-69 71 73-74 76",
     R: "1-6 8-12 14-17 19-21 23 25 27 30-31",
   },
   "issue 7: instructions, runs and the call log": {
     RB: "16 40 42",
-    BF: "53-58",
     OT: "1 6-11 13 15-17 22-29",
     PS: "26 40-43 71",
     T: "27 46 48",

@@ -1,10 +1,10 @@
 /** The OAuth part of the Bifrost surface: its routes are there and say that what they do is not. */
-import { type OperationSpec, operation } from "../http/operation.ts";
+import { type ApiSpec, operation } from "../http/operation.ts";
 import { Done } from "./bifrost.wire.ts";
 import { oauthMissing } from "./client-input.ts";
 import { bifrostSurface } from "./surface.ts";
 
-const routes: readonly Pick<OperationSpec, "id" | "method" | "path" | "needs" | "summary">[] = [
+const routes: readonly Pick<ApiSpec, "id" | "method" | "path" | "needs" | "summary">[] = [
   {
     id: "complete_mcp_client_oauth",
     method: "POST",

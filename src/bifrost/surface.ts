@@ -25,16 +25,21 @@ export const bifrostSurface: Surface = {
   },
   refuse(error, requestId, headers) {
     const { status } = FAILURES[error.code];
-    const field = error.field === undefined ? {} : { field: wireNameOf(error.field) };
-    const body = {
-      is_bifrost_error: false,
-      status_code: status,
-      error: { message: messageOf(error) },
-      extra_fields: { code: error.code, ...field, request_id: requestId },
-    };
-    return new Response(JSON.stringify(body), { status, headers: { ...headers, "Content-Type": "application/json" } });
+    const body = failureText(error, requestId);
+    return new Response(body, { status, headers: { ...headers, "Content-Type": "application/json" } });
   },
 };
+
+/** The error body, as JSON text. */
+export function failureText(error: GatewayError, requestId: string): string {
+  const field = error.field === undefined ? {} : { field: wireNameOf(error.field) };
+  return JSON.stringify({
+    is_bifrost_error: false,
+    status_code: FAILURES[error.code].status,
+    error: { message: messageOf(error) },
+    extra_fields: { code: error.code, ...field, request_id: requestId },
+  });
+}
 
 /** `config.headers.X-Key` is `headers.X-Key` here. */
 function wireNameOf(field: string): string {

@@ -9,7 +9,7 @@ export interface CallRow {
   readonly server: string | null;
   readonly server_id: string | null;
   readonly tool: string;
-  /** `/mcp`, or `/mcp/:server`. */
+  /** The path: `/mcp`, `/mcp/:server` or `/v1/mcp/tool/execute`. */
   readonly door: string;
   readonly sub: string | null;
   readonly email: string | null;

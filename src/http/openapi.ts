@@ -63,7 +63,8 @@ Every error is a problem document (RFC 9457) with a stable \`code\`, and every a
 Under \`/api\` servers and virtual keys are also there in Bifrost's wire format, for tooling that knows it, servers as \
 MCP clients: fields that are not known are ignored, \`null\` counts as omitted, and errors have Bifrost's body.
 
-Agents do not use this API. They speak MCP with \`/mcp\` for all their servers, or with \`/mcp/{server}\` for one.`;
+Agents do not use this API. They speak MCP with \`/mcp\` for all their servers, or with \`/mcp/{server}\` for one; those \
+that do not speak it call one tool at a time with \`POST /v1/mcp/tool/execute\`, with Bifrost's bodies and errors.`;
 
 const SECURITY_SCHEMES = {
   user_token: { type: "http", scheme: "bearer", description: "A token of the operator's identity provider." },
@@ -72,12 +73,24 @@ const SECURITY_SCHEMES = {
     scheme: "bearer",
     description: "The `ADMIN_KEY` of the gateway: an admin of the platform.",
   },
+  virtual_key: { type: "http", scheme: "bearer", description: "A virtual key of an agent." },
+  virtual_key_x_bf_vk: { type: "apiKey", in: "header", name: "x-bf-vk", description: "The same." },
+  virtual_key_x_api_key: { type: "apiKey", in: "header", name: "x-api-key", description: "The same." },
 };
-const SECURITY = Object.keys(SECURITY_SCHEMES).map((name) => ({ [name]: [] }));
+type Scheme = keyof typeof SECURITY_SCHEMES;
+const USERS: readonly Scheme[] = ["user_token", "admin_key"];
+const AGENTS: readonly Scheme[] = ["virtual_key", "virtual_key_x_bf_vk", "virtual_key_x_api_key", "user_token"];
+
+/** Any one of these credentials. */
+function securityOf({ needs }: OperationSpec): DocumentedOperation["security"] {
+  if (needs === "anyone") return [];
+  return (needs === "agent" ? AGENTS : USERS).map((name) => ({ [name]: [] }));
+}
 
 /** Who may call an operation, in words. */
 const WHO: Readonly<Record<OperationSpec["needs"], string>> = {
   anyone: "For anybody: it needs no credential.",
+  agent: "For agents: with a virtual key, as a user, or as a user whom a key narrows.",
   user: "For every user.",
   member: "For members of the org.",
   org_admin: "For admins of the org.",
@@ -104,7 +117,7 @@ const IMPLIED: readonly [applies: (spec: OperationSpec) => boolean, codes: reado
     ],
   ],
   // Behind access control anything may have to be sealed or opened.
-  [({ needs }) => needs !== "anyone", ["encryption_key_missing", "sealed_payload_invalid"]],
+  [({ needs }) => needs !== "anyone" && needs !== "agent", ["encryption_key_missing", "sealed_payload_invalid"]],
   [({ path }) => paramsOf(path).length > 0, ["not_found"]],
   [({ query }) => query !== undefined, ["invalid_request"]],
   [({ query, surface }) => query !== undefined && surface?.isLenient !== true, ["unknown_field"]],
@@ -131,7 +144,7 @@ export function openApiOf(specs: readonly OperationSpec[]): OpenApi {
       tags: [tagOf(spec)],
       summary: spec.summary,
       description: WHO[spec.needs],
-      security: isOpen ? [] : SECURITY,
+      security: securityOf(spec),
       parameters: [
         ...paramsOf(spec.path).map(
           (name): Parameter => ({ name, in: "path", required: true, schema: { type: "string" } }),

@@ -22,9 +22,10 @@ export interface OperationSpec {
   readonly path: string;
   /**
    * Who may call it; checked before the body is read. A right includes those behind it. Where the path has `:org_id`,
-   * that is the org the right must be in, else the one of PS-2.
+   * that is the org the right must be in, else the one of PS-2. An `agent` comes with a virtual key or as a user, and
+   * is let in as at the MCP doors.
    */
-  readonly needs: "anyone" | Right;
+  readonly needs: "anyone" | "agent" | Right;
   readonly summary: string;
   readonly body?: z.ZodType;
   readonly query?: z.ZodType;
@@ -34,6 +35,11 @@ export interface OperationSpec {
   readonly answer: z.ZodType;
   /** What it can fail with besides what the rest of the declaration implies (`http/openapi.ts`). */
   readonly failures?: readonly FailureCode[];
+}
+
+/** An operation of the JSON API, which knows users. */
+export interface ApiSpec extends OperationSpec {
+  readonly needs: "anyone" | Right;
 }
 
 /** Any user; a member, or an admin, of the org; an admin of the platform. */
@@ -48,7 +54,7 @@ const HAS: Readonly<Record<Right, (principal: Principal) => boolean>> = {
 
 type Output<T> = T extends z.ZodType ? z.output<T> : undefined;
 
-export interface OperationInput<S extends OperationSpec> {
+export interface OperationInput<S extends ApiSpec> {
   readonly services: AppEnv["Variables"]["services"];
   readonly principal: S["needs"] extends "anyone" ? null : Principal;
   readonly body: Output<S["body"]>;
@@ -68,7 +74,7 @@ export interface Operation {
 }
 
 /** Binds a declaration to the use case that serves it. */
-export function operation<const S extends OperationSpec>(
+export function operation<const S extends ApiSpec>(
   spec: S,
   serve: (input: OperationInput<S>) => Promise<z.input<S["answer"]>>,
 ): Operation {
@@ -128,7 +134,7 @@ export function refuseOtherMethods(app: Hono<AppEnv>, path: string, allowed: str
 }
 
 /** @throws GatewayError `unknown_field` or `invalid_request`, naming the field and never repeating the value. */
-function validate(schema: z.ZodType, value: unknown, surface: Surface): unknown {
+export function validate<T extends z.ZodType>(schema: T, value: unknown, surface: Surface): z.output<T> {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;

@@ -25,7 +25,7 @@ export function credentialsOf(headers: Headers): Credentials {
     const value = headers.get(name)?.trim();
     if (!value) continue;
     // Some clients send their bearer token in every header they know.
-    if (value !== bearer && !looksLikeKey(value)) throw unauthorized();
+    if (value !== bearer && !looksLikeKey(value)) throw name === "x-bf-vk" ? unknownKey() : unauthorized();
     if (looksLikeKey(value)) keys.add(value);
   }
   if (keys.size > 1) throw new GatewayError("ambiguous_credentials", "The request carries two different keys.");
@@ -38,6 +38,21 @@ function bearerOf(headers: Headers): string | undefined {
   return /^Bearer +([^\s]+) *$/i.exec(headers.get("Authorization") ?? "")?.[1];
 }
 
+/** What an unknown or unusable virtual key is refused with: the one refusal, but the execute door can tell (BF-59). */
+export function unknownKey(): GatewayError {
+  return new GatewayError("unauthorized", INVALID, { cause: new UnknownKey() });
+}
+
+export function isUnknownKey(thrown: unknown): boolean {
+  return thrown instanceof GatewayError && thrown.cause instanceof UnknownKey;
+}
+
+class UnknownKey extends Error {
+  override readonly name = "UnknownKey";
+}
+
+const INVALID = "A valid credential is required.";
+
 /**
  * The one refusal of a missing and of an invalid credential.
  *
@@ -45,5 +60,5 @@ function bearerOf(headers: Headers): string | undefined {
  */
 export function unauthorized(reason?: string): GatewayError {
   const options = reason === undefined ? {} : { cause: new Error(reason) };
-  return new GatewayError("unauthorized", "A valid credential is required.", options);
+  return new GatewayError("unauthorized", INVALID, options);
 }

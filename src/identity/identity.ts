@@ -5,7 +5,7 @@ import type { Clock } from "../platform/clock.ts";
 import type { ExpiringMap } from "../platform/expiring-map.ts";
 import { equalInConstantTime, sha256Hex } from "../platform/hash.ts";
 import type { Secret } from "../platform/secret.ts";
-import { type Credentials, credentialsOf, unauthorized } from "./credential.ts";
+import { type Credentials, credentialsOf, unauthorized, unknownKey } from "./credential.ts";
 import type { ProvenGrant } from "./grants.ts";
 import { ADMIN_ID, isMember, type KeyGrant, type Principal, type Standing } from "./principal.ts";
 import type { ProvenUser } from "./proven-user.ts";
@@ -39,13 +39,13 @@ type UserFacts = Omit<ProvenUser, "expiresAt">;
 export function createIdentity(deps: IdentityDeps) {
   const { adminKey, defaultOrg, keys, members, provider, grants, memory, clock } = deps;
 
-  const verifyKey = (key: string) => verifyHash(keyHash(key));
+  const verifyKey = (key: string) => verifyHash(keyHash(key), unknownKey);
 
   /** @throws GatewayError `unauthorized` for an unknown or unusable key: all look alike. */
-  async function verifyHash(hash: string): Promise<Verified> {
+  async function verifyHash(hash: string, refusal: () => GatewayError = unauthorized): Promise<Verified> {
     const found = await keys.findByHash(hash);
     const expiresAt = found === null ? null : openUntil(found.key, hash, clock());
-    if (found === null || expiresAt === null) throw unauthorized();
+    if (found === null || expiresAt === null) throw refusal();
     const { rules, generation } = found;
     const grant: KeyGrant = { virtual_key_id: found.key.virtual_key_id, name: found.key.name, rules };
     const principal: Principal = {

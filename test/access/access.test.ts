@@ -7,7 +7,8 @@ import { createOrg, offline, refusal, stored } from "../support/api.ts";
 import { ADMIN, startGateway } from "../support/gateway.ts";
 
 const specs = operations.map(({ spec }) => spec);
-const guarded = specs.filter(({ needs }) => needs !== "anyone");
+const guarded = specs.filter(({ needs }) => needs !== "anyone" && needs !== "agent");
+const agentDoors = specs.filter(({ needs }) => needs === "agent");
 
 /** Routes that are no operations of the JSON API: middleware, the doors of agents, and what people see in a browser. */
 const PAGES = ["GET /openapi.json", "GET /docs", "GET /docs/docs.css"];
@@ -137,6 +138,46 @@ describe("GET /v1/health", () => {
       expect(response.status).toBe(200);
       expect(await response.json()).toEqual({ status: "ok" });
     }
+  });
+});
+
+describe.each(agentDoors)("$method $path", ({ method, path }) => {
+  it("asks for a credential before it reads the body [T-14]", async () => {
+    const gateway = startGateway(offline);
+    const wrong: Record<string, string>[] = [
+      {},
+      ADMIN,
+      { "x-api-key": env.ADMIN_KEY },
+      { ...ADMIN, "x-api-key": env.ADMIN_KEY },
+      { Authorization: "Bearer nobody" },
+      { Authorization: "Bearer " },
+      { Authorization: `Basic ${env.ADMIN_KEY}` },
+    ];
+    for (const credential of wrong) {
+      const { body, isRead } = watchedBody();
+      const headers = { "Content-Type": "application/json", ...credential };
+      const response = await gateway.fetch(path, { method, headers, body });
+      expect(response.headers.get("WWW-Authenticate")).toBe("Bearer");
+      expect({ credential, ...(await refusal(response)) }).toEqual({ credential, status: 401, code: "unauthorized" });
+      expect(isRead()).toBe(false);
+    }
+  });
+
+  it("lets a virtual key in, in whichever header it comes, and refuses two that differ", async () => {
+    const gateway = startGateway(offline);
+    const [{ key }, other] = [await createAgent(gateway, []), await createAgent(gateway, [])];
+    const places = [
+      { Authorization: `Bearer ${key.value}` },
+      { "x-bf-vk": key.value },
+      { "x-api-key": key.value },
+      { Authorization: `Bearer ${key.value}`, "x-bf-vk": key.value, "x-api-key": key.value },
+    ];
+    for (const headers of places) {
+      expect(await refusal(await gateway.fetch(path, { method, headers }))).toMatchObject({ status: 415 });
+    }
+    const two = { "x-bf-vk": key.value, "x-api-key": other.key.value };
+    const response = await gateway.fetch(path, { method, headers: two });
+    expect(await refusal(response)).toEqual({ status: 400, code: "ambiguous_credentials" });
   });
 });
 

@@ -79,7 +79,15 @@ describe("the OpenAPI document", () => {
     for (const { spec } of operations) {
       const operation = document.paths[spec.path.replace(/:(\w+)/g, "{$1}")]?.[spec.method.toLowerCase()];
       const isOpen = spec.needs === "anyone";
-      expect(operation?.security, spec.path).toEqual(isOpen ? [] : [{ user_token: [] }, { admin_key: [] }]);
+      const schemes = {
+        anyone: [],
+        agent: ["virtual_key", "virtual_key_x_bf_vk", "virtual_key_x_api_key", "user_token"],
+        others: ["user_token", "admin_key"],
+      };
+      const { needs } = spec;
+      const taken = needs === "anyone" || needs === "agent" ? schemes[needs] : schemes.others;
+      expect(operation?.security, spec.path).toEqual(taken.map((scheme) => ({ [scheme]: [] })));
+      for (const scheme of taken) expect(document.components.securitySchemes).toHaveProperty(scheme);
       expect(Object.keys(operation?.responses ?? {}).includes("401"), spec.path).toBe(!isOpen);
     }
   });

@@ -1,0 +1,95 @@
+/** The door of agents without MCP: one tool call, decided and performed like any other (BF-53 to BF-62). */
+import type { Context } from "hono";
+import { filtersOf } from "../access/request-filters.ts";
+import { GatewayError } from "../failure/gateway-error.ts";
+import { answerToolCall } from "../gateway/call-door.ts";
+import { authenticate, type DoorRequest } from "../gateway/request.ts";
+import type { AppEnv } from "../http/app-env.ts";
+import { readJson } from "../http/body.ts";
+import { type Operation, validate } from "../http/operation.ts";
+import { addressOf } from "../http/security.ts";
+import { isUnknownKey } from "../identity/credential.ts";
+import { resourceOf } from "../identity/resource.ts";
+import { defaultSessionName } from "../sessions/session.ts";
+import { ChatToolCall, ExecuteAnswer, ExecuteQuery, ExecuteRequest, ResponsesToolMessage } from "./execute.wire.ts";
+import { type ExecuteCall, executeCall, formatOf, messageOf } from "./execute-call.ts";
+import { toolNamed } from "./execute-name.ts";
+import { executeSide } from "./execute-side.ts";
+import { bifrostSurface } from "./surface.ts";
+
+export const EXECUTE_PATH = "/v1/mcp/tool/execute";
+
+/** Served by hand: agents are authenticated as at the MCP doors, and the format decides what the body is. */
+export const executeOperation: Operation = {
+  spec: {
+    surface: bifrostSurface,
+    method: "POST",
+    path: EXECUTE_PATH,
+    needs: "agent",
+    summary: "Call one tool, without speaking MCP",
+    query: ExecuteQuery,
+    body: ExecuteRequest,
+    status: 200,
+    answer: ExecuteAnswer,
+    failures: ["bridge_missing", "upstream_failed", "upstream_timeout"],
+  },
+
+  async handle(c) {
+    const { services } = c.var;
+    const { headers, url } = c.req.raw;
+    // It leads to all servers, like `/mcp`, so that a token for that door is one for this.
+    const resource = resourceOf(new URL(url).origin, null);
+    const waitUntil = (work: Promise<unknown>) => c.executionCtx.waitUntil(work);
+    const { principal, snapshot } = await services.rateLimits
+      .guard(addressOf(headers), () => authenticate(services, headers, resource, waitUntil))
+      .catch(tellKeys);
+    c.set("principal", principal);
+    await services.rateLimits.request(principal);
+    const response = await execute(c, { principal, snapshot, waitUntil });
+    // Behind the answer, so that no call waits for it (PS-8).
+    if (principal.key !== null) waitUntil(services.virtualKeys.noteUse(principal.org, principal.key.virtual_key_id));
+    return response;
+  },
+};
+
+/** BF-59: a virtual key that opens nothing is told so here, and here only. */
+function tellKeys(thrown: unknown): never {
+  if (isUnknownKey(thrown)) throw new GatewayError("forbidden", "Virtual key not found", { cause: thrown });
+  throw thrown;
+}
+
+async function execute(
+  c: Context<AppEnv>,
+  asking: Pick<DoorRequest, "principal" | "snapshot" | "waitUntil">,
+): Promise<Response> {
+  const { services, requestId } = c.var;
+  const { principal, snapshot } = asking;
+  const { headers, signal, url } = c.req.raw;
+  const call = await readCall(c);
+  const message = messageOf(call, crypto.randomUUID());
+  const filters = filtersOf(headers);
+  const named = toolNamed(snapshot, principal, filters, call.name);
+  if (named === "ambiguous") throw new GatewayError("invalid_request", "tool name is ambiguous");
+  const request = {
+    ...asking,
+    ...{ services, filters, signal, door: EXECUTE_PATH, self: new URL(url).origin },
+    // None of MCP's headers means anything here.
+    headers: new Headers(),
+    accepts: { json: true, sse: false },
+  };
+  const side = executeSide(call, principal.key, requestId);
+  const session = { name: defaultSessionName(principal.org, principal.id), id: null };
+  return answerToolCall(request, side, { message, name: call.name, ...named }, session);
+}
+
+/** @throws GatewayError `invalid_request`, or for the body as `readJson` */
+async function readCall(c: Context<AppEnv>): Promise<ExecuteCall> {
+  const format = formatOf(c.req.query("format"));
+  const body = await readJson(c.req.raw);
+  if (format === "chat") {
+    const { id, function: called } = validate(ChatToolCall, body, bifrostSurface);
+    return executeCall(format, called?.name, { id, arguments: called?.arguments });
+  }
+  const { name, call_id, arguments: args } = validate(ResponsesToolMessage, body, bifrostSurface);
+  return executeCall(format, name, { id: call_id, arguments: args });
+}
