@@ -44,7 +44,7 @@ export const OPEN: Readonly<Record<string, Ranges>> = {
   "issue 7: instructions, runs and the call log": {
     RB: "16 40 42",
     OT: "1 6-11 13 15-17 22-29",
-    PS: "26 40-43 71",
+    PS: "40-43 71",
     T: "27 46 48",
   },
 };
