@@ -24,8 +24,8 @@ export const OPEN: Readonly<Record<string, Ranges>> = {
   "issue 4: identity, access and sign-in": {
     BF: "59",
     OT: "4 18-20",
-    PS: "9-11",
-    T: "13 45",
+    PS: "9-10",
+    T: "13",
   },
   "issue 5: credentials": {
     RB: "2-3 7-8 17-21 29-30 34-38",

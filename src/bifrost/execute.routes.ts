@@ -2,19 +2,16 @@
 import type { Context } from "hono";
 import { filtersOf } from "../access/request-filters.ts";
 import { GatewayError } from "../failure/gateway-error.ts";
-import { answerToolCall } from "../gateway/call-door.ts";
-import { authenticate, type DoorRequest } from "../gateway/request.ts";
+import { authenticate } from "../gateway/request.ts";
 import type { AppEnv } from "../http/app-env.ts";
 import { readJson } from "../http/body.ts";
 import { type Operation, validate } from "../http/operation.ts";
 import { addressOf } from "../http/security.ts";
 import { isUnknownKey } from "../identity/credential.ts";
 import { resourceOf } from "../identity/resource.ts";
-import { defaultSessionName } from "../sessions/session.ts";
+import { executeTool } from "./execute.ts";
 import { ChatToolCall, ExecuteAnswer, ExecuteQuery, ExecuteRequest, ResponsesToolMessage } from "./execute.wire.ts";
-import { type ExecuteCall, executeCall, formatOf, messageOf } from "./execute-call.ts";
-import { toolNamed } from "./execute-name.ts";
-import { executeSide } from "./execute-side.ts";
+import { type ExecuteCall, executeCall, formatOf } from "./execute-call.ts";
 import { bifrostSurface } from "./surface.ts";
 
 export const EXECUTE_PATH = "/v1/mcp/tool/execute";
@@ -45,7 +42,10 @@ export const executeOperation: Operation = {
       .catch(tellKeys);
     c.set("principal", principal);
     await services.rateLimits.request(principal);
-    const response = await execute(c, { principal, snapshot, waitUntil });
+    const call = await readCall(c);
+    const { signal } = c.req.raw;
+    const about = { door: EXECUTE_PATH, self: new URL(url).origin, filters: filtersOf(headers), signal, waitUntil };
+    const response = await executeTool({ services, principal, snapshot, ...about }, call, c.var.requestId);
     // Behind the answer, so that no call waits for it (PS-8).
     if (principal.key !== null) waitUntil(services.virtualKeys.noteUse(principal.org, principal.key.virtual_key_id));
     return response;
@@ -56,30 +56,6 @@ export const executeOperation: Operation = {
 function tellKeys(thrown: unknown): never {
   if (isUnknownKey(thrown)) throw new GatewayError("forbidden", "Virtual key not found", { cause: thrown });
   throw thrown;
-}
-
-async function execute(
-  c: Context<AppEnv>,
-  asking: Pick<DoorRequest, "principal" | "snapshot" | "waitUntil">,
-): Promise<Response> {
-  const { services, requestId } = c.var;
-  const { principal, snapshot } = asking;
-  const { headers, signal, url } = c.req.raw;
-  const call = await readCall(c);
-  const message = messageOf(call, crypto.randomUUID());
-  const filters = filtersOf(headers);
-  const named = toolNamed(snapshot, principal, filters, call.name);
-  if (named === "ambiguous") throw new GatewayError("invalid_request", "tool name is ambiguous");
-  const request = {
-    ...asking,
-    ...{ services, filters, signal, door: EXECUTE_PATH, self: new URL(url).origin },
-    // None of MCP's headers means anything here.
-    headers: new Headers(),
-    accepts: { json: true, sse: false },
-  };
-  const side = executeSide(call, principal.key, requestId);
-  const session = { name: defaultSessionName(principal.org, principal.id), id: null };
-  return answerToolCall(request, side, { message, name: call.name, ...named }, session);
 }
 
 /** @throws GatewayError `invalid_request`, or for the body as `readJson` */

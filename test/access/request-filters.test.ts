@@ -4,7 +4,6 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { admit, admitServer } from "../../src/access/admission.ts";
 import { filtersOf, filtersPass, NO_FILTERS } from "../../src/access/request-filters.ts";
-import type { KeyRule } from "../../src/access/virtual-key.ts";
 import { compileSnapshot, type Server, type Snapshot, type Tool } from "../../src/catalog/snapshot.ts";
 import type { ClientMessage } from "../../src/gateway/client-message.ts";
 import type { DoorRequest } from "../../src/gateway/request.ts";
@@ -17,21 +16,8 @@ import { keyGrant, principalWith, serverRecord } from "../support/admission.ts";
 import { type Agent, createAgent } from "../support/agent.ts";
 import { accepted, offline, register } from "../support/api.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";
+import { CLIENTS, type Given, given, headersOf, principal, registry, TOOLS } from "../support/registries.ts";
 import { scriptedServer } from "../support/upstream.ts";
-
-const CLIENTS = "x-bf-mcp-include-clients";
-const TOOLS = "x-bf-mcp-include-tools";
-
-/** The values of the two headers; what is left out is not sent. */
-interface Given {
-  readonly clients?: string;
-  readonly tools?: string;
-}
-
-const headersOf = ({ clients, tools }: Given): Record<string, string> => ({
-  ...(clients === undefined ? {} : { [CLIENTS]: clients }),
-  ...(tools === undefined ? {} : { [TOOLS]: tools }),
-});
 
 const filters = (given: Given) => filtersOf(new Headers(headersOf(given)));
 
@@ -158,33 +144,6 @@ describe("admission", () => {
   });
 });
 
-const TOOL_NAMES = ["b", "B", "b-c", "c", "x__y", "read/file", "*x"];
-const SLUGS = ["a", "a-b", "docs", "gateway"];
-const CALLED = ["a", "A", "a-b", "Docs", "Internal docs", "gateway"];
-
-/** Entries that name something, something else or nothing. */
-const entry = fc.oneof(
-  fc.constantFrom("", " ", "*", "other", "-", "__", "a-", "docs__"),
-  fc.constantFrom(...CALLED),
-  fc
-    .tuple(
-      fc.constantFrom(...CALLED, ...CALLED.map((name) => name.toUpperCase())),
-      fc.constantFrom("-", "__", " - "),
-      fc.constantFrom(...TOOL_NAMES, "*", "B-C", ""),
-    )
-    .map((parts) => parts.join("")),
-);
-const header = fc.option(
-  fc.array(entry, { maxLength: 4 }).map((entries) => entries.join(",")),
-  { nil: undefined },
-);
-const given = fc.record({ clients: header, tools: header }).map(
-  ({ clients, tools }): Given => ({
-    ...(clients === undefined ? {} : { clients }),
-    ...(tools === undefined ? {} : { tools }),
-  }),
-);
-
 /** BF-52 as it is written, name by name and entry by entry. */
 function isIncluded(
   { clients, tools }: Given,
@@ -208,54 +167,6 @@ function isIncluded(
     );
   return (clients === undefined || list(clients).some(isClient)) && (tools === undefined || list(tools).some(isTool));
 }
-
-const registry = fc
-  .uniqueArray(
-    fc.record({
-      name: fc.constantFrom(...SLUGS),
-      display_name: fc.constantFrom(...CALLED),
-      enabled: fc.oneof({ weight: 4, arbitrary: fc.constant(true) }, { weight: 1, arbitrary: fc.constant(false) }),
-      status: fc.oneof(
-        { weight: 4, arbitrary: fc.constant("active" as const) },
-        { weight: 1, arbitrary: fc.constantFrom("pending_setup" as const, "error" as const) },
-      ),
-      tool_mode: fc.constantFrom("unset" as const, "list" as const, "all" as const),
-      allow_on_all_virtual_keys: fc.boolean(),
-      tools: fc.uniqueArray(fc.record({ tool: fc.constantFrom(...TOOL_NAMES), allowed: fc.boolean() }), {
-        selector: ({ tool }) => tool,
-      }),
-    }),
-    { selector: ({ name }) => name },
-  )
-  .map((servers): Snapshot => {
-    const records = servers.map(({ tools: _, ...record }) => serverRecord({ ...record, server_id: record.name }));
-    const catalog = servers.flatMap(({ name, tools }) =>
-      tools.map((row) => ({
-        ...row,
-        server_id: name,
-        auto: false,
-        repeatable: 0,
-        price_nano: null,
-        approved_hash: row.tool,
-      })),
-    );
-    return compileSnapshot("default", { registry: 1, org: 1 }, records, catalog);
-  });
-
-const rule = fc.oneof(
-  fc.constant<KeyRule>(["*"]),
-  fc.uniqueArray(fc.constantFrom(...TOOL_NAMES), { maxLength: 3 }),
-) as fc.Arbitrary<KeyRule>;
-const rules = fc.dictionary(fc.constantFrom(...SLUGS), rule);
-const principal = fc.oneof(
-  rules.map((assigned) => principalWith({ key: keyGrant(assigned) })),
-  rules.map((assigned) => principalWith({ kind: "user", id: "ann", key: keyGrant(assigned) })),
-  fc.constantFrom<Principal>(
-    principalWith({ kind: "user", id: "ann", key: null, role: "member" }),
-    principalWith({ kind: "user", id: "ann", key: null, role: null }),
-    principalWith({ kind: "user", id: "root", key: null, role: null, isPlatformAdmin: true }),
-  ),
-);
 
 /** The lists of one isolate, whose memory all requests share. */
 function isolate() {
@@ -283,7 +194,7 @@ function isolate() {
 }
 
 describe("for random registries, principals and filters", () => {
-  it("a tool is listed if and only if a call to it is admitted, on both doors, and filters only narrow", async () => {
+  it("a tool is listed if and only if a call to it is admitted, on both doors, and filters only narrow [PS-11]", async () => {
     await fc.assert(
       fc.asyncProperty(
         registry,
