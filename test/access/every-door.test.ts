@@ -91,13 +91,16 @@ function meanings(snapshot: Snapshot, name: string): Tool[][] {
   ];
 }
 
+/** Most random headers leave nothing over, so that requests without any are as many. */
+const wished = fc.oneof(given, fc.constant<Given>({}));
+
 const statusOf = (reason: string | null) => (reason === null ? 200 : reason === "key_denied" ? 403 : 400);
 
 describe("for random registries, principals and filters", () => {
   it("what one door refuses, all refuse, for the same reason [PS-11, T-45]", async () => {
     let [allowed, refused] = [0, 0];
     await fc.assert(
-      fc.asyncProperty(registry, principal, given, async (snapshot, who, wish) => {
+      fc.asyncProperty(registry, principal, wished, async (snapshot, who, wish) => {
         const { mcp, execute } = doors(snapshot, who, wish);
         for (const tool of snapshot.tools.values()) {
           const { server } = tool;
@@ -118,12 +121,12 @@ describe("for random registries, principals and filters", () => {
       }),
       { numRuns: 150 },
     );
-    expect(Math.min(allowed, refused)).toBeGreaterThan(20);
+    expect(Math.min(allowed, refused)).toBeGreaterThan(50);
   });
 
   it("a name means at the execute door what it may mean among what is admitted [PS-26]", async () => {
     await fc.assert(
-      fc.asyncProperty(registry, principal, given, async (snapshot, who, wish) => {
+      fc.asyncProperty(registry, principal, wished, async (snapshot, who, wish) => {
         const { execute } = doors(snapshot, who, wish);
         const wanted = filtersOf(new Headers(headersOf(wish)));
         const names = [...snapshot.tools.values()].flatMap(({ name, exposed_name, server: { record } }) => [

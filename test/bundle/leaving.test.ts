@@ -56,6 +56,25 @@ describe("a legacy client that leaves", () => {
   });
 });
 
+describe("an agent without MCP that leaves", () => {
+  it("ends the upstream request within a second, and has a row in the log", async () => {
+    key = await createKey(gateway(), registered);
+    const before = ledger().requests("tools/call").length;
+    const called = { name: "ledger-work", arguments: JSON.stringify({ forMs: 20_000, beatMs: 2_000 }) };
+    const client = postRaw(
+      `${gateway().url}/v1/mcp/tool/execute`,
+      { Authorization: `Bearer ${key.value}` },
+      JSON.stringify({ function: called }),
+    );
+    const upstream = () => ledger().requests("tools/call")[before];
+    await expect.poll(upstream, { timeout: 5_000 }).toBeDefined();
+    await sleep(200);
+    client.leave("reset");
+    await expect.poll(() => upstream()?.isLeft, { timeout: 1_000 }).toBe(true);
+    expect(await calls(gateway(), key, 1)).toMatchObject([{ tool: "work", ok: false, attempts: 1 }]);
+  });
+});
+
 /** A call of a new key that is under way at the server; its first progress, if it reports any, has come through. */
 async function startWork(
   headers: Readonly<Record<string, string>>,
