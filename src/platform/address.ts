@@ -46,6 +46,12 @@ export function isSameHost(url: string, origin: string): boolean {
   return plainHost(one.hostname) === plainHost(other.hostname) && portOf(one) === portOf(other);
 }
 
+/** Whether a host is a domain or lies below it: `notion.com` and `api.notion.com`, and not `notnotion.com` (CN-6). */
+export function isHostWithin(hostname: string, domain: string): boolean {
+  const host = plainHost(hostname);
+  return host === domain || host.endsWith(`.${domain}`);
+}
+
 /** The port of a URL, given or implied. */
 export function portOf({ port, protocol }: URL): number {
   if (port !== "") return Number(port);

@@ -41,7 +41,7 @@ export const ISSUER_FIELDS = [
 ] as const;
 
 /** Parameters of an authorization request that are ours to set (RB-10). */
-const OWNED_PARAMS = new Set([
+export const OWNED_PARAMS: ReadonlySet<string> = new Set([
   ...["response_type", "response_mode", "client_id", "redirect_uri", "state", "scope"],
   ...["code_challenge", "code_challenge_method", "resource", "request", "request_uri"],
 ]);
