@@ -94,8 +94,10 @@ export function checkCallback(
     // The library takes an empty issuer for none.
     if (parameters.get("iss") === "") return INVALID;
     // It wants a client for other flows than this one.
-    const code = validateAuthResponse(server, { client_id: "postern" }, parameters, state).get("code");
-    return code === null || code === "" ? INVALID : { ok: true, code };
+    const [code = "", another] = validateAuthResponse(server, { client_id: "postern" }, parameters, state).getAll(
+      "code",
+    );
+    return code === "" || another !== undefined ? INVALID : { ok: true, code };
   } catch (thrown) {
     if (!(thrown instanceof AuthorizationResponseError)) return INVALID;
     const { error, error_description: description } = thrown;

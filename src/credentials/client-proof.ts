@@ -10,8 +10,11 @@ export function isTokenAuthMethod(value: unknown): value is TokenAuthMethod {
   return TOKEN_AUTH_METHODS.some((method) => method === value);
 }
 
-/** Those that a private key in PKCS#8 may be for; the first that imports it is the one it is for. */
-const KEY_ALGORITHMS = ["ES256", "ES384", "ES512", "Ed25519", "RS256"];
+/**
+ * Those that a private key in PKCS#8 may be for; the first that imports it is the one it is for. Ed25519 is the last:
+ * workerd takes keys of the other kinds for one of these.
+ */
+const KEY_ALGORITHMS = ["ES256", "ES384", "ES512", "RS256", "Ed25519"];
 
 /**
  * @param secret With `private_key_jwt` the private key, PKCS#8 in PEM.

@@ -1,15 +1,8 @@
 /** Finding the authorization server of an MCP server, and reading what it publishes (BF-26, CN-31, RFC 8414). */
 import type { Send } from "../platform/guarded-fetch.ts";
 import { scopesIn } from "./bearer-challenge.ts";
-import {
-  canonicalResource,
-  type Found,
-  findResource,
-  readDocument,
-  type Search,
-  unreachable,
-  unusable,
-} from "./resource-metadata.ts";
+import { type Found, unreachable, unusable } from "./found.ts";
+import { canonicalResource, findResource, readDocument, type Search } from "./resource-metadata.ts";
 
 /** What is known of the authorization server of a server. */
 export interface AuthorizationServer {

@@ -2,8 +2,8 @@
 import type { Send } from "../platform/guarded-fetch.ts";
 import { isTokenAuthMethod, type TokenAuthMethod } from "./client-proof.ts";
 import type { AuthorizationServer } from "./discovery.ts";
+import { type Found, unreachable, unusable } from "./found.ts";
 import { ask, jsonObject } from "./oauth-exchange.ts";
-import { type Found, unreachable, unusable } from "./resource-metadata.ts";
 
 /** Our client as the authorization server has registered it. */
 export interface RegisteredClient {

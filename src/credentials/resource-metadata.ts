@@ -4,21 +4,8 @@ import { MODERN_REVISION } from "../connector/revisions.ts";
 import { GatewayError } from "../failure/gateway-error.ts";
 import type { Send } from "../platform/guarded-fetch.ts";
 import { bearerChallenge, scopesIn } from "./bearer-challenge.ts";
+import { type Found, unreachable, unusable } from "./found.ts";
 import { ask, jsonObject } from "./oauth-exchange.ts";
-
-/** Why no authorization server is to be had. */
-export interface OAuthFailure {
-  /** `unreachable`: nothing answered, or only with a failure; later may be better. `unusable`: it will not be. */
-  readonly kind: "unreachable" | "unusable";
-  /** In our words, for an admin. */
-  readonly message: string;
-  /** The field of the server record that helps when it is given. */
-  readonly field?: string;
-}
-
-export type Found<T> =
-  | { readonly ok: true; readonly value: T }
-  | { readonly ok: false; readonly failure: OAuthFailure };
 
 /** One search: all of its requests end together. */
 export interface Search {
@@ -51,16 +38,6 @@ export type Document =
 const WELL_KNOWN = "/.well-known/oauth-protected-resource";
 /** More authorization servers than that are not tried. */
 const MAX_ISSUERS = 5;
-
-export const unreachable = (message: string): { ok: false; failure: OAuthFailure } => ({
-  ok: false,
-  failure: { kind: "unreachable", message },
-});
-
-export const unusable = (message: string, field?: string): { ok: false; failure: OAuthFailure } => ({
-  ok: false,
-  failure: { kind: "unusable", message, ...(field === undefined ? {} : { field }) },
-});
 
 /**
  * Asks a server, without a credential, for what its clients need (BF-26, protocol.md 6.3 step 1).

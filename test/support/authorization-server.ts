@@ -223,7 +223,7 @@ export function authorizationServer({
       case "refresh_token":
         return refresh(asked, grant);
       case "client_credentials":
-        if (client.token_endpoint_auth_method === "none") return refuse("unauthorized_client", asked);
+        if (methodOf(client) === "none") return refuse("unauthorized_client", asked);
         return give(grant, null);
       case "urn:ietf:params:oauth:grant-type:token-exchange":
         if (params["subject_token"] === undefined) return refuse("invalid_request", asked);
