@@ -10,6 +10,8 @@ import { bifrostSurface } from "./bifrost/surface.ts";
 import { bifrostKeyOperations } from "./bifrost/virtual-keys.routes.ts";
 import { callOperations } from "./calls/calls.routes.ts";
 import { catalogOperations } from "./catalog/catalog.routes.ts";
+import { createConnectDoors } from "./credentials/connect.routes.ts";
+import { tokenOperations } from "./credentials/tokens.routes.ts";
 import { FAILURES, failureHeaders, GatewayError } from "./failure/gateway-error.ts";
 import { createMcpDoors } from "./gateway/mcp.routes.ts";
 import type { AppEnv } from "./http/app-env.ts";
@@ -46,6 +48,7 @@ export const operations: readonly Operation[] = [
   ...registryOperations,
   ...orgContextOperations,
   ...catalogOperations,
+  ...tokenOperations,
   ...virtualKeyOperations,
   ...orgOperations,
   ...instructionOperations,
@@ -82,6 +85,7 @@ export function createApp(overrides: Partial<Platform> = {}): Hono<AppEnv> {
   app.route("/", createMcpDoors(report));
   app.route("/", createOAuthDoors(report));
   app.route("/", createSignInDoors(report));
+  app.route("/", createConnectDoors(report));
   app.route("/", createDocs(operations.map(({ spec }) => spec)));
 
   for (const path of ["/v1/*", "/api/*"]) {

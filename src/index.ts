@@ -1,6 +1,7 @@
 import { createApp } from "./app.ts";
 
 export { Connector } from "./connector/connector.object.ts";
+export { Credential } from "./credentials/credential.object.ts";
 export { Session } from "./sessions/session.object.ts";
 
 const app = createApp();

@@ -18,9 +18,15 @@ import { type Snapshot, weightOf } from "./catalog/snapshot.ts";
 import { readConfig } from "./config.ts";
 import { connectorStub } from "./connector/connector.stub.ts";
 import { createConnector } from "./connector/connector.ts";
-import type { Target } from "./connector/exchange.ts";
-import { type Lease, leaseFor } from "./credentials/leases.ts";
+import { credentialStub } from "./credentials/credential.stub.ts";
+import { createCredentials } from "./credentials/credentials.ts";
+import { d1FlowStore } from "./credentials/flows.store.ts";
+import type { Lease } from "./credentials/leases.ts";
+import type { Owner } from "./credentials/owner.ts";
 import { createSealer } from "./credentials/sealing.ts";
+import { createTargets } from "./credentials/target.ts";
+import { d1TokenStore } from "./credentials/tokens.store.ts";
+import { kvVault } from "./credentials/vault.ts";
 import { GatewayError } from "./failure/gateway-error.ts";
 import type { ToolCallDeps } from "./gateway/tool-call.ts";
 import { createHealth } from "./health.ts";
@@ -44,7 +50,7 @@ import { ExpiringMap } from "./platform/expiring-map.ts";
 import { guardedFetch, type Network, realNetwork, refusalOf, type Send } from "./platform/guarded-fetch.ts";
 import { createNewId, type NewId } from "./platform/ids.ts";
 import { TrustedMap } from "./platform/trusted.ts";
-import { IN_PROCESS_URL, type InProcessServer } from "./registry/inprocess.ts";
+import type { InProcessServer } from "./registry/inprocess.ts";
 import { d1OrgContextStore } from "./registry/org-contexts.store.ts";
 import { createOrgContexts } from "./registry/org-contexts.ts";
 import { EVERY_ORG } from "./registry/reach.ts";
@@ -84,7 +90,7 @@ export interface Memory {
   readonly principals: ExpiringMap<string, Principal>;
   /** Metadata and keys of the identity provider: believed for ten minutes, for an hour while it does not answer. */
   readonly identityProvider: ProviderMemory;
-  /** By sealed text, five minutes. */
+  /** By server, owner and generation of credentials: until shortly before a token ends. */
   readonly leases: ExpiringMap<string, Lease>;
   /** By session id, trusted for `SNAPSHOT_TTL_MS`. */
   readonly sessions: TrustedMap<SessionFacts | null>;
@@ -134,6 +140,7 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
   const sealer = createSealer(config.encryptionKeys);
   const allowInsecure = config.isDevelopment;
   const send = guardedFetch({ network, allowInsecure });
+  const refusal = (url: string) => refusalOf(url, { allowInsecure });
   const connectors = connectorStub(env.CONNECTOR);
   const stub = sessionStub(env.SESSION);
 
@@ -144,10 +151,27 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     const server = platform.inProcess.find(({ name }) => name === server_id);
     return async ({ url, ...init }) => server?.fetch(new Request(url, init)) ?? new Response(null, { status: 404 });
   };
-  const targetOf = async (record: ServerRecord): Promise<Target> => ({
-    server_id: record.server_id,
-    server_url: record.connection_type === "inprocess" ? IN_PROCESS_URL : record.server_url,
-    headers: await leaseFor({ sealer, memory: memory.leases, clock }, record),
+  const credentialObjects = credentialStub(env.CREDENTIAL);
+  const targetOf = createTargets({ sealer, memory: memory.leases, stub: credentialObjects, clock });
+  const credentials = createCredentials({
+    tokens: d1TokenStore(env.DB),
+    flows: d1FlowStore(env.DB),
+    vault: kvVault(env.TOKENS, sealer),
+    stub: credentialObjects,
+    registry: {
+      get: serverOf,
+      recordSighting: registryStore.recordSighting,
+      visible: (actor, serverId) => registry.visible(actor, serverId),
+      editable: (actor, serverId) => registry.editable(actor, serverId),
+    },
+    registerAnew: connectors.register,
+    onDeleted: () => memory.leases.clear(),
+    sealer,
+    send,
+    refusalOf: refusal,
+    allowInsecure,
+    clock,
+    newId,
   });
   const onWritten = () => {
     memory.snapshots.clear();
@@ -170,9 +194,11 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     sendTo: (record, sessionName) =>
       record.connection_type === "sse" ? sessions.sendOver(sessionName, record.server_id) : sendTo(record),
     targetOf,
-    upstreamSession: (name, { record }, lost) => sessions.upstream(name, record, lost),
-    rediscover: async (serverId) => {
-      await connectors.discover(serverId);
+    upstreamSession: (name, { record }, as, lost) => sessions.upstream(name, record, as, lost),
+    startLink: (record, owner, { self, scopes }) =>
+      credentials.flows.start(record, { owner, person: owner.user_id, self, scopes }),
+    rediscover: async ({ server_id, auth_type }, owner) => {
+      await connectors.discover(server_id, undefined, auth_type === "per_user_oauth" ? owner : undefined);
       onWritten();
     },
     clock,
@@ -226,6 +252,7 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     registry: { ...registryStore, get: serverOf },
     catalog: catalogStore,
     targetOf,
+    setUp: credentials.setUp.run,
     sendTo,
     clock,
     newId,
@@ -234,11 +261,12 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
   const registry = createRegistry({
     store: registryStore,
     sealer,
-    refusalOf: (url) => refusalOf(url, { allowInsecure }),
+    refusalOf: refusal,
     onWritten,
     discover,
     tryConnect: connector.tryConnect,
     forget: connectors.forget,
+    onTokensDeleted: credentials.tokens.disposeNow,
     approveHeld: catalog.approveHeld,
     clock,
     newId,
@@ -272,6 +300,18 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
       contextsOf: orgContextStore.ofOrg,
       memory: memory.toolPages,
       clock,
+    },
+    flows: credentials.flows,
+    tokens: credentials.tokens,
+    /** What each `Credential` object works with. */
+    credentialParts: credentials.parts,
+    /** Connects to a server with an account that has just been linked, and reads its tools (CN-30). */
+    async verifyLink(serverId: string, owner: Owner, self: string): Promise<{ tools: number; trouble: string | null }> {
+      const discovered = await connectors.discover(serverId, self, owner);
+      onWritten();
+      return discovered.ok
+        ? { tools: discovered.report.known, trouble: null }
+        : { tools: 0, trouble: discovered.message };
     },
     callStore,
     health: createHealth(env),

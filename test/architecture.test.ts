@@ -27,7 +27,7 @@ const IMPORTS: readonly (readonly [importer: RegExp, imported: RegExp])[] = [
 const ONLY_IN: readonly (readonly [what: string, text: RegExp, files: RegExp])[] = [
   ["fetch", /(?<![\w.]|override async )fetch\(|globalThis/, /^platform\/guarded-fetch\.ts$/],
   ["env", /\benv\.(?!ts")|\bprocess\./, /^(services|health|.+\.object)\.ts$/],
-  ["a revision", /"20\d\d-\d\d-\d\d"/, /^(gateway|connector)\//],
+  ["a revision", /"20\d\d-\d\d-\d\d"/, /^(gateway|connector)\/|^credentials\/credential-headers\.ts$/],
   ["module state", /^(export )?(let|var) /m, /^$/],
 ];
 

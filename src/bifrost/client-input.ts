@@ -1,7 +1,7 @@
 /** From Bifrost's wire format to what the registry is asked to write: B.2, inward. Pure. */
 import { GatewayError } from "../failure/gateway-error.ts";
 import { NO_OAUTH } from "../registry/oauth-fields.ts";
-import type { OpenServer } from "../registry/registry.ts";
+import type { OpenServer } from "../registry/open-server.ts";
 import type { ServerInput, ServerPatch } from "../registry/registry.wire.ts";
 import { originOf } from "../registry/server-draft.ts";
 import { defaultAuthType, PROVIDED_BY_CODE, parseDisplayName, type ServerConfig } from "../registry/server-record.ts";

@@ -1,7 +1,7 @@
 /** A server in Bifrost's wire format: B.2, outward. Pure. */
 import type { NamedServerKey } from "../access/virtual-key.ts";
 import type { ApprovedTool } from "../catalog/definition.ts";
-import type { OpenServer } from "../registry/registry.ts";
+import type { OpenServer } from "../registry/open-server.ts";
 import type { ClientView } from "./bifrost.wire.ts";
 import { redact, shownUrl } from "./redaction.ts";
 

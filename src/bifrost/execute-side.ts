@@ -2,7 +2,7 @@
 import type { Refusal } from "../access/admission.ts";
 import { cut } from "../calls/call.ts";
 import { FAILURES, type FailureCode, GatewayError } from "../failure/gateway-error.ts";
-import type { CallFailure, CallSide } from "../gateway/client-side.ts";
+import { type CallFailure, type CallSide, linkText } from "../gateway/client-side.ts";
 import { toLegacyServer, toModernServer } from "../gateway/forwarding.ts";
 import { outcomeOf } from "../gateway/rpc-text.ts";
 import type { KeyGrant } from "../identity/principal.ts";
@@ -46,6 +46,20 @@ export function executeSide(call: ExecuteCall, key: KeyGrant | null, requestId: 
       return timeoutMs === null
         ? broken(reason)
         : refuse(code, `MCP tool call timed out after ${timeoutMs} ms: ${name}`);
+    },
+
+    linkNeeded(link) {
+      const { server, url, flow_id } = link;
+      const message = linkText(link);
+      const mcp_auth_required = {
+        mcp_client_id: server.server_id,
+        mcp_client_name: server.display_name,
+        authorize_url: url,
+        session_id: flow_id,
+        message,
+      };
+      const text = failureText(new GatewayError("auth_required", message), requestId, { mcp_auth_required });
+      return { text, status: FAILURES.auth_required.status };
     },
 
     refusal(reason: Refusal) {

@@ -31,13 +31,17 @@ export const bifrostSurface: Surface = {
 };
 
 /** The error body, as JSON text. */
-export function failureText(error: GatewayError, requestId: string): string {
+export function failureText(
+  error: GatewayError,
+  requestId: string,
+  more: Readonly<Record<string, unknown>> = {},
+): string {
   const field = error.field === undefined ? {} : { field: wireNameOf(error.field) };
   return JSON.stringify({
     is_bifrost_error: false,
     status_code: FAILURES[error.code].status,
     error: { message: messageOf(error) },
-    extra_fields: { code: error.code, ...field, request_id: requestId },
+    extra_fields: { code: error.code, ...field, request_id: requestId, ...more },
   });
 }
 

@@ -59,7 +59,7 @@ export const catalogOperations = [
       summary: "Ask a server for its tools and bring the catalog up to date",
       status: 200,
       answer: DiscoveryReport,
-      failures: ["read_only", "invalid_request", "upstream_failed", "upstream_timeout"],
+      failures: ["read_only", "invalid_request", "conflict", "upstream_failed", "upstream_timeout"],
     },
     ({ services, principal, param, self }) => services.registry.discover(principal, param("server_id"), self),
   ),

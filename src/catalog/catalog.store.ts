@@ -1,5 +1,6 @@
 import { and, asc, count, desc, eq, getTableColumns, inArray, isNotNull, sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/d1";
+import { credentialGenerations } from "../credentials/credentials.tables.ts";
 import { withOutages } from "../failure/unavailable.ts";
 import type { PageRequest } from "../http/page.ts";
 import { isVisibleTo, servers } from "../registry/registry.tables.ts";
@@ -145,9 +146,19 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
         FROM json_each(${JSON.stringify(found)})`,
     );
 
-  const generationFrom = (orgId: string, rows: readonly { org_id: string; value: number }[]): Generation => ({
+  const credentials = sql<number>`COALESCE((SELECT value FROM ${credentialGenerations} AS c WHERE c.org_id = ${generations.org_id}), 0)`;
+  const selectGenerations = (orgId: string) =>
+    db
+      .select({ org_id: generations.org_id, value: generations.value, credentials })
+      .from(generations)
+      .where(inArray(generations.org_id, ["*", orgId]));
+  const generationFrom = (
+    orgId: string,
+    rows: readonly { org_id: string; value: number; credentials: number }[],
+  ): Generation => ({
     registry: rows.find(({ org_id }) => org_id === "*")?.value ?? 0,
     org: rows.find(({ org_id }) => org_id === orgId)?.value ?? 0,
+    credentials: rows.reduce((sum, row) => sum + row.credentials, 0),
   });
 
   return withOutages<CatalogStore>({
@@ -250,21 +261,12 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
     },
 
     async generationOf(orgId) {
-      return generationFrom(
-        orgId,
-        await db
-          .select()
-          .from(generations)
-          .where(inArray(generations.org_id, ["*", orgId])),
-      );
+      return generationFrom(orgId, await selectGenerations(orgId));
     },
 
     async definitions(orgId, tools) {
       const [rows, found] = await db.batch([
-        db
-          .select()
-          .from(generations)
-          .where(inArray(generations.org_id, ["*", orgId])),
+        selectGenerations(orgId),
         db
           .select({
             server_id: serverTools.server_id,
@@ -285,10 +287,7 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
     async read(orgId) {
       const isVisible = isVisibleTo(orgId);
       const [rows, records, tools] = await db.batch([
-        db
-          .select()
-          .from(generations)
-          .where(inArray(generations.org_id, ["*", orgId])),
+        selectGenerations(orgId),
         db.select().from(servers).where(isVisible).orderBy(asc(servers.name_key)),
         db
           .select({

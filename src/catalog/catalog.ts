@@ -45,7 +45,9 @@ export type Catalog = ReturnType<typeof createCatalog>;
 export function createCatalog({ store, serverFor, onWritten, clock, memory, cache, ttlMs }: CatalogDeps) {
   async function confirm(orgId: string, former: Snapshot | undefined, waitUntil: WaitUntil): Promise<Snapshot> {
     const now = await store.generationOf(orgId);
-    if (former !== undefined && isSame(former.generation, now)) return former;
+    if (former !== undefined && isSame(former.generation, now)) {
+      return former.generation.credentials === now.credentials ? former : { ...former, generation: now };
+    }
     const cached = await cache.get(cacheKey(orgId, now));
     if (cached !== null) {
       const { servers, tools } = JSON.parse(cached) as Pick<Read, "servers" | "tools">;

@@ -32,6 +32,8 @@ export interface Server {
 export interface Generation {
   readonly registry: number;
   readonly org: number;
+  /** Of upstream credentials; nothing in a snapshot depends on it, leases do. */
+  readonly credentials: number;
 }
 
 export interface Snapshot {

@@ -2,7 +2,7 @@
 import type { Send } from "../platform/guarded-fetch.ts";
 import { POSTERN } from "../platform/version.ts";
 import { startDeadline } from "./deadline.ts";
-import { type Breakage, type Exchange, ExchangeBroken, exchange, type Received, type Target } from "./exchange.ts";
+import { type Breakage, ExchangeBroken, exchange, type Received, type Target } from "./exchange.ts";
 import { MODERN_REVISION } from "./revisions.ts";
 
 /** A session that a legacy server opened for us. */
@@ -23,7 +23,7 @@ export interface Line {
 /** What came of a request. */
 export type Asked =
   | { readonly kind: "answer"; readonly status: number; readonly message: Received; readonly sessionId: string | null }
-  | Extract<Exchange, { kind: "status" }>
+  | { readonly kind: "status"; readonly status: number }
   | { readonly kind: "broken"; readonly breakage: Breakage };
 
 /** Sends a request and reads until its response. Requests and notifications of the server are passed over. */

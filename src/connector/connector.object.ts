@@ -1,4 +1,5 @@
 import { DurableObject } from "cloudflare:workers";
+import type { Owner } from "../credentials/owner.ts";
 import { causesOf, log } from "../platform/log.ts";
 import { migrateObject } from "../platform/object-schema.ts";
 import { createServices, type Services } from "../services.ts";
@@ -16,6 +17,7 @@ export class Connector extends DurableObject<Env> {
   readonly #services: Services;
   #running: Promise<Discovered> | null = null;
   #queued: Promise<Discovered> | null = null;
+  #registering: Promise<boolean> | null = null;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -28,16 +30,30 @@ export class Connector extends DurableObject<Env> {
    * the running one may have begun before what they ask about.
    *
    * @param self An origin that the gateway is reached at: it is known from then on and not contacted (PS-61).
+   * @param owner Whose account is used; who brings one shares nobody else's discovery.
    */
-  discover(self?: string): Promise<Discovered> {
+  discover(self?: string, owner: Owner | null = null): Promise<Discovered> {
     if (self !== undefined) this.ctx.storage.sql.exec("INSERT OR IGNORE INTO own VALUES (?)", self);
-    if (this.#running === null) return this.#start();
+    if (this.#running === null) return this.#start(null, owner);
+    if (owner !== null) {
+      const mine = () => this.#start(null, owner);
+      return this.#running.then(mine, mine);
+    }
     const next = () => {
       this.#queued = null;
       return this.#start();
     };
     this.#queued ??= this.#running.then(next, next);
     return this.#queued;
+  }
+
+  /** Registers the gateway anew with the server's authorization server: once for all who have met the refusal. */
+  register(refused: string): Promise<boolean> {
+    const own = this.#own();
+    this.#registering ??= this.#services.connector.register(this.ctx.id.name ?? "", refused, own).finally(() => {
+      this.#registering = null;
+    });
+    return this.#registering;
   }
 
   /** Stops looking at a server that is deleted. */
@@ -66,21 +82,22 @@ export class Connector extends DurableObject<Env> {
     await (this.#running === null ? this.#start(failures) : this.discover());
   }
 
-  #start(failures: number | null = null): Promise<Discovered> {
-    const run = this.#discoverAndPlan(failures).finally(() => {
+  #start(failures: number | null = null, owner: Owner | null = null): Promise<Discovered> {
+    const run = this.#discoverAndPlan(failures, owner).finally(() => {
       this.#running = null;
     });
     this.#running = run;
     return run;
   }
 
-  async #discoverAndPlan(failures: number | null): Promise<Discovered> {
+  async #discoverAndPlan(failures: number | null, owner: Owner | null): Promise<Discovered> {
     const discovered = await this.#services.connector.discover(this.ctx.id.name ?? "", {
       failures,
       own: this.#own(),
+      owner,
     });
     const isGone = !discovered.ok && (discovered.code === "not_found" || discovered.code === "invalid_request");
-    if (isGone) await this.forget();
+    if (isGone || (!discovered.ok && discovered.isWaiting)) await this.forget();
     else await this.#follow("discovery", discovered.ok);
     return discovered;
   }

@@ -1,11 +1,17 @@
 /** Connecting to one server and bringing the catalog up to date with what it offers. */
 import type { DiscoveryReport } from "../catalog/catalog.wire.ts";
 import { type Merge, mergeDiscovery, type Standing } from "../catalog/merge-discovery.ts";
+import type { NoLease } from "../credentials/credential.ts";
+import { NO_LEASE, THE_GATEWAY } from "../credentials/leases.ts";
+import type { Owner } from "../credentials/owner.ts";
+import { isToBeRegistered, type Registration, type SetUp } from "../credentials/set-up.ts";
+import type { TargetOf } from "../credentials/target.ts";
 import type { FailureCode } from "../failure/gateway-error.ts";
 import { isSameHost } from "../platform/address.ts";
 import { type Clock, isoTime } from "../platform/clock.ts";
 import type { Send } from "../platform/guarded-fetch.ts";
 import type { NewId } from "../platform/ids.ts";
+import { type AllowlistEvent, allowlistEvent } from "../registry/allowlist.ts";
 import {
   type ConnectionType,
   DEFAULT_TIMEOUT_MS,
@@ -14,25 +20,28 @@ import {
   type ServerState,
   WAITING_FOR_BRIDGE,
 } from "../registry/server-record.ts";
-import type { Target } from "./exchange.ts";
 import { BREAKAGES, type ConnectFailure } from "./handshake.ts";
 import { checkHealth } from "./health.ts";
 import { listTools } from "./list-tools.ts";
 import type { Era } from "./revisions.ts";
 import { FAILURES_TO_DISCONNECT } from "./schedule.ts";
-import { type Connected, type Connection, connect, openLine, type Transport } from "./transport.ts";
+import { type Connection, connect, openLine, type Transport } from "./transport.ts";
 
 export interface ConnectorDeps {
   readonly registry: {
     get(serverId: string): Promise<ServerRecord | null>;
     recordSighting(serverId: string, serverUrl: string, sighting: ServerSighting): Promise<void>;
+    /** @returns False when an admin has changed the server since. */
+    recordRegistration(start: ServerRecord, change: Registration, event: AllowlistEvent | null): Promise<boolean>;
   };
   readonly catalog: {
     stored(serverId: string): Promise<Standing | null>;
     /** @returns False when the server has changed, or a change was decided, since they were read. */
     apply(start: ServerRecord & Standing, merge: Merge, seen: Sighting): Promise<boolean>;
   };
-  readonly targetOf: (record: ServerRecord) => Promise<Target>;
+  readonly targetOf: TargetOf;
+  /** Registers the gateway with a server's authorization server. */
+  readonly setUp: (record: ServerRecord, self: string) => Promise<SetUp>;
   /** The way to a server. */
   readonly sendTo: (record: ServerRecord) => Send;
   readonly clock: Clock;
@@ -42,7 +51,13 @@ export interface ConnectorDeps {
 /** What a discovery came to; plain data, because it crosses an RPC. */
 export type Discovered =
   | { readonly ok: true; readonly report: DiscoveryReport }
-  | { readonly ok: false; readonly code: FailureCode; readonly message: string };
+  | {
+      readonly ok: false;
+      readonly code: FailureCode;
+      readonly message: string;
+      /** Nobody has linked an account with it: there is nothing to look at until somebody does. */
+      readonly isWaiting?: true;
+    };
 
 /** What a successful discovery finds out besides the tools. */
 export interface Sighting {
@@ -52,10 +67,10 @@ export interface Sighting {
 }
 
 /** Why there is nothing to connect to; null when there is. */
-function refusalOf({ enabled, connection_type, status }: ServerRecord): string | null {
+function refusalOf({ enabled, connection_type, status }: ServerRecord, isRegistering = false): string | null {
   if (!enabled) return "The server is disabled.";
   if (connection_type === "stdio") return `The server is ${WAITING_FOR_BRIDGE}.`;
-  return status === "active" ? null : "The server's registration is not complete.";
+  return status === "active" || isRegistering ? null : "The server's registration is not complete.";
 }
 
 /** What a discovery knows of the transport now; how an in-process server is reached is never in question. */
@@ -86,6 +101,8 @@ export interface Look {
   readonly failures?: number | null;
   /** The origins of the gateway itself: a server there is not contacted (PS-61). */
   readonly own?: readonly string[];
+  /** Whose account is used; without one, what the server has of its own. */
+  readonly owner?: Owner | null;
 }
 
 const IS_OWN: ConnectFailure = { stage: "connect", message: BREAKAGES.refused_here, isTimeout: false };
@@ -93,7 +110,18 @@ const IS_OWN: ConnectFailure = { stage: "connect", message: BREAKAGES.refused_he
 /** What a check of a server's health came to. */
 export type Checked = "well" | "failed" | "unseen" | "gone";
 
-export function createConnector({ registry, catalog, targetOf, sendTo, clock, newId }: ConnectorDeps) {
+/** What came of an attempt to connect; `why` where it was not made for want of a credential. */
+type Attempted =
+  | { readonly ok: true; readonly connection: Connection }
+  | { readonly ok: false; readonly failure: ConnectFailure; readonly why?: NoLease };
+
+const noCredential = (why: NoLease): Extract<Attempted, { ok: false }> => ({
+  ok: false,
+  failure: { stage: "auth", message: NO_LEASE[why], isTimeout: false },
+  why,
+});
+
+export function createConnector({ registry, catalog, targetOf, setUp, sendTo, clock, newId }: ConnectorDeps) {
   async function failed(record: ServerRecord, failure: ConnectFailure, failures: number | null): Promise<Discovered> {
     const { stage, message, isTimeout } = failure;
     const last_failure = { stage, message, at: clock() };
@@ -103,15 +131,47 @@ export function createConnector({ registry, catalog, targetOf, sendTo, clock, ne
     return { ok: false, code: isTimeout ? "upstream_timeout" : "upstream_failed", message };
   }
 
-  async function connectTo(record: ServerRecord): Promise<Connected> {
-    const target = await targetOf(record);
+  async function connectTo(record: ServerRecord, owner: Owner | null = null): Promise<Attempted> {
+    const targeted = await targetOf(record, { ...THE_GATEWAY, owner });
+    if (!targeted.ok) return noCredential(targeted.why);
+    const { target } = targeted;
     const line = { send: sendTo(record), target, timeoutMs: record.timeout_ms ?? DEFAULT_TIMEOUT_MS };
     return connect(line, transportOf(record), !record.connection_detected);
   }
 
+  /** A server that nobody has linked an account with: that is no failure of it (PS-64). */
+  async function waits(record: ServerRecord): Promise<Discovered> {
+    const { server_id, server_url, auth_type } = record;
+    if (auth_type === "oauth") {
+      await registry.recordSighting(server_id, server_url, { state: "disconnected", last_failure: null });
+    }
+    const message = `${NO_LEASE.none} Begin with POST /v1/servers/${server_id}/oauth/start.`;
+    return { ok: false, code: "conflict", message, isWaiting: true };
+  }
+
+  /** @returns Why there is no registration now; null when there is one, or an admin has changed the server. */
+  async function registerAt(record: ServerRecord, own: readonly string[]): Promise<Discovered | null> {
+    const self = own.at(-1);
+    if (self === undefined)
+      return { ok: false, code: "conflict", message: "The gateway's own address is not known yet." };
+    const isPending = record.status === "pending_setup";
+    if (!isPending && !(await registry.recordRegistration(record, { status: "pending_setup" }, null))) return null;
+    const done = await setUp(record, self);
+    const event = allowlistEvent("update", record, { now: clock(), newId });
+    if (done.ok) {
+      await registry.recordRegistration(record, done.change, event);
+      return null;
+    }
+    const { message } = done;
+    await registry.recordRegistration(record, { status: "error", status_reason: message, state: "disconnected" }, null);
+    return { ok: false, code: "upstream_failed", message };
+  }
+
   /** @returns Why a server is not well; null when it is. */
-  async function ask(record: ServerRecord, era: Era): Promise<ConnectFailure | null> {
-    const target = await targetOf(record);
+  async function ask(record: ServerRecord, era: Era): Promise<ConnectFailure | null | "waiting"> {
+    const targeted = await targetOf(record, THE_GATEWAY);
+    if (!targeted.ok) return targeted.why === "none" ? "waiting" : noCredential(targeted.why).failure;
+    const { target } = targeted;
     const line = { send: sendTo(record), target, timeoutMs: record.timeout_ms ?? DEFAULT_TIMEOUT_MS };
     const opened = await openLine(line, transportOf(record));
     if (!opened.ok) return opened.failure;
@@ -137,14 +197,21 @@ export function createConnector({ registry, catalog, targetOf, sendTo, clock, ne
      * Probes the server, reads its tools and stores both (PS-24). A failure leaves the catalog as it was.
      * Where nobody has asked for it, a server that cannot be reached counts as it does for `check` (PS-65).
      */
-    async discover(serverId: string, { failures = null, own = [] }: Look = {}): Promise<Discovered> {
+    async discover(serverId: string, { failures = null, own = [], owner = null }: Look = {}): Promise<Discovered> {
       for (let round = 0; round < MAX_ROUNDS; round++) {
         const record = await registry.get(serverId);
         if (record === null) return { ok: false, code: "not_found", message: "There is no such server." };
-        const refusal = refusalOf(record);
+        const isDue = isToBeRegistered(record) && (failures === null || record.status === "pending_setup");
+        const refusal = refusalOf(record, isDue);
         if (refusal !== null) return { ok: false, code: "invalid_request", message: refusal };
         if (isOwn(record, own)) return failed(record, IS_OWN, failures);
-        const connected = await connectTo(record);
+        if (isDue) {
+          const unregistered = await registerAt(record, own);
+          if (unregistered !== null) return unregistered;
+          continue;
+        }
+        const connected = await connectTo(record, owner);
+        if (!connected.ok && connected.why === "none") return waits(record);
         if (!connected.ok) return failed(record, connected.failure, failures);
         const { verdict } = connected.connection;
         const listed = await listTools(connected.connection.line, verdict);
@@ -178,11 +245,13 @@ export function createConnector({ registry, catalog, targetOf, sendTo, clock, ne
      *
      * @returns "gone" for a server that there is nothing to ask of, "unseen" for one that has never been discovered.
      */
-    async check(serverId: string, { failures, own }: Required<Look>): Promise<Checked> {
+    async check(serverId: string, { failures, own }: Required<Omit<Look, "owner">>): Promise<Checked> {
       const record = await registry.get(serverId);
       if (record === null || refusalOf(record) !== null) return "gone";
       if (record.era === null) return "unseen";
       const failure = isOwn(record, own) ? IS_OWN : await ask(record, record.era);
+      // There is nobody to ask as; whoever links an account looks at it then.
+      if (failure === "waiting") return "gone";
       if (failure === null) {
         if (record.state !== "connected" || record.last_failure !== null) {
           await registry.recordSighting(serverId, record.server_url, { state: "connected", last_failure: null });
@@ -196,6 +265,26 @@ export function createConnector({ registry, catalog, targetOf, sendTo, clock, ne
         last_failure,
       });
       return "failed";
+    },
+
+    /**
+     * Registers the gateway anew where its client has been forgotten (PS-56).
+     *
+     * @param refused The client id that was refused.
+     * @returns Whether there is another one now.
+     */
+    async register(serverId: string, refused: string, own: readonly string[]): Promise<boolean> {
+      const record = await registry.get(serverId);
+      if (record === null || record.registration_mode !== "dcr" || record.status !== "active") return false;
+      if (record.client_id !== refused) return true;
+      const self = own.at(-1);
+      const done = self === undefined ? null : await setUp(record, self);
+      if (done?.ok !== true) return false;
+      return registry.recordRegistration(
+        record,
+        done.change,
+        allowlistEvent("update", record, { now: clock(), newId }),
+      );
     },
   };
 }

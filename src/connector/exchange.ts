@@ -2,6 +2,7 @@
  * One JSON-RPC message to an upstream server over Streamable HTTP, and what came of it. Every way in which that can go
  * wrong is a value: who asked decides whether to try again and what to say.
  */
+import type { LeasedToken } from "../credentials/leases.ts";
 import { isJson } from "../http/body.ts";
 import { readBounded, TooLarge } from "../platform/bounded-text.ts";
 import type { Send } from "../platform/guarded-fetch.ts";
@@ -14,6 +15,8 @@ export interface Target {
   readonly server_url: string;
   /** The credential, and whatever headers an admin configured. */
   readonly headers: Readonly<Record<string, string>>;
+  /** The upstream token that is among them. */
+  readonly token: LeasedToken;
 }
 
 /** A JSON object off the wire. */
@@ -43,10 +46,16 @@ export type Breakage =
   | "refused_here";
 
 export type Exchange =
-  | { readonly kind: "message"; readonly status: number; readonly message: Received; readonly sessionId: string | null }
+  | {
+      readonly kind: "message";
+      readonly status: number;
+      readonly message: Received;
+      readonly sessionId: string | null;
+      readonly challenge: string | null;
+    }
   | { readonly kind: "stream"; readonly messages: AsyncGenerator<Received>; readonly sessionId: string | null }
   /** An HTTP status without an MCP message; 2xx for accepted notifications. */
-  | { readonly kind: "status"; readonly status: number }
+  | { readonly kind: "status"; readonly status: number /** `WWW-Authenticate`. */; readonly challenge: string | null }
   | { readonly kind: "broken"; readonly breakage: Breakage; readonly cause: unknown };
 
 /** PS-32. */
@@ -99,6 +108,7 @@ export async function exchange(
     return { kind: "broken", breakage: breakageOf(cause, deadline, "before headers"), cause };
   }
   const sessionId = response.headers.get("Mcp-Session-Id");
+  const challenge = response.headers.get("WWW-Authenticate");
   const type = response.headers.get("Content-Type");
   if (response.ok && /^\s*text\/event-stream\s*(;|$)/i.test(type ?? "") && response.body !== null) {
     return { kind: "stream", messages: messagesOf(response.body, deadline), sessionId };
@@ -106,13 +116,13 @@ export async function exchange(
   if (!isJson(type)) {
     await response.body?.cancel();
     const isAnswer = response.ok && response.status !== 202 && response.status !== 204;
-    return isAnswer ? notMcp() : { kind: "status", status: response.status };
+    return isAnswer ? notMcp() : { kind: "status", status: response.status, challenge };
   }
   try {
     const text = await readBounded(response, response.ok ? MAX_MESSAGE_BYTES : MAX_ERROR_BYTES);
     const message = parseMessage(text);
-    if (message !== null) return { kind: "message", status: response.status, message, sessionId };
-    return response.ok && response.status !== 202 ? notMcp() : { kind: "status", status: response.status };
+    if (message !== null) return { kind: "message", status: response.status, message, sessionId, challenge };
+    return response.ok && response.status !== 202 ? notMcp() : { kind: "status", status: response.status, challenge };
   } catch (cause) {
     return { kind: "broken", breakage: breakageOf(cause, deadline, "reading"), cause };
   }

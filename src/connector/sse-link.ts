@@ -6,10 +6,10 @@ import type { Outgoing, Send } from "../platform/guarded-fetch.ts";
 import { randomToken } from "../platform/ids.ts";
 import { isObject } from "../platform/json-value.ts";
 import { causesOf, log } from "../platform/log.ts";
-import type { Line } from "./ask.ts";
+import type { Asked, Line } from "./ask.ts";
 import { DEADLINE_CAP_MS, startDeadline } from "./deadline.ts";
 import { readTypedEvents, type StreamEvent } from "./event-stream.ts";
-import { breakageOf, type Exchange, MAX_MESSAGE_BYTES, parseMessage, type Received } from "./exchange.ts";
+import { breakageOf, MAX_MESSAGE_BYTES, parseMessage, type Received } from "./exchange.ts";
 
 export interface SseLink {
   /** Names the link in `Mcp-Session-Id`. */
@@ -26,7 +26,7 @@ export interface SseLink {
 
 export type LinkOpened =
   | { readonly ok: true; readonly link: SseLink }
-  | { readonly ok: false; readonly why: Extract<Exchange, { kind: "status" | "broken" }> };
+  | { readonly ok: false; readonly why: Exclude<Asked, { kind: "answer" }> };
 
 /** A link without a request for this long is closed; the next call opens another. */
 const IDLE_MS = 300_000;
@@ -52,7 +52,7 @@ export async function openSseLink({ send, target, timeoutMs }: Line): Promise<Li
     response = await send({ url: server_url, method: "GET", headers, signal: deadline.signal }, origin);
   } catch (cause) {
     deadline.clear();
-    return { ok: false, why: { kind: "broken", breakage: breakageOf(cause, deadline, "before headers"), cause } };
+    return { ok: false, why: { kind: "broken", breakage: breakageOf(cause, deadline, "before headers") } };
   }
   const isStream = /^\s*text\/event-stream\s*(;|$)/i.test(response.headers.get("Content-Type") ?? "");
   if (!response.ok || !isStream || response.body === null) {
@@ -74,8 +74,8 @@ export async function openSseLink({ send, target, timeoutMs }: Line): Promise<Li
   return { ok: true, link: startLink({ send, target, timeoutMs }, address.href, events, deadline.abort) };
 }
 
-function notSse(): Extract<Exchange, { kind: "broken" }> {
-  return { kind: "broken", breakage: "not_mcp", cause: undefined };
+function notSse(): Exclude<Asked, { kind: "answer" }> {
+  return { kind: "broken", breakage: "not_mcp" };
 }
 
 function startLink(
@@ -88,6 +88,8 @@ function startLink(
   const pending = new Map<string, Pending>();
   const { origin } = new URL(address);
   let isOpen = true;
+  /** What the server is shown, as the last request brought it: a token is renewed while the stream stands. */
+  let shown = target.headers;
   let idle = setTimeout(close, IDLE_MS);
 
   function close(): void {
@@ -122,7 +124,7 @@ function startLink(
   }
 
   function post(body: string, signal: AbortSignal): Promise<Response> {
-    const headers = { ...target.headers, "Content-Type": "application/json" };
+    const headers = { ...shown, "Content-Type": "application/json" };
     return send({ url: address, method: "POST", headers, body, signal }, origin);
   }
 
@@ -221,6 +223,7 @@ function startLink(
     close,
     async send(outgoing) {
       const named = new Headers(outgoing.headers).get("Mcp-Session-Id");
+      shown = { ...target.headers, ...credentialAmong(outgoing.headers) };
       if (!isOpen || (named !== null && named !== id)) return new Response(null, { status: 404 });
       rest();
       if (outgoing.method !== "POST") {
@@ -236,6 +239,12 @@ function startLink(
       return new Response(null, { status: response.ok ? 202 : response.status });
     },
   };
+}
+
+/** What is left of a request's headers without those that belong to Streamable HTTP. */
+export function credentialAmong(headers: Readonly<Record<string, string>>): Record<string, string> {
+  const isOfTransport = /^(accept|content-type|mcp-.*)$/i;
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !isOfTransport.test(name)));
 }
 
 function progressTokenOf({ params }: Received["value"]): unknown {

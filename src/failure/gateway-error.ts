@@ -15,6 +15,8 @@ interface Failure {
 
 /** Every code a client can meet (requirements.md B.3). A new one does not compile until each wire has decided. */
 export const FAILURES = {
+  invalid_state: { status: 400, rpc: -32602, title: "Invalid or expired state" },
+  link_failed: { status: 400, rpc: 4002, title: "The account was not linked" },
   invalid_request: { status: 400, rpc: -32602, title: "Invalid request" },
   invalid_json: { status: 400, rpc: -32700, title: "Invalid JSON" },
   unknown_field: { status: 400, rpc: -32602, title: "Unknown field" },
@@ -22,6 +24,7 @@ export const FAILURES = {
   org_required: { status: 400, rpc: -32602, title: "Org required" },
   ambiguous_credentials: { status: 400, rpc: 4001, title: "Ambiguous credentials" },
   unauthorized: { status: 401, rpc: 4010, title: "Authentication required" },
+  auth_required: { status: 401, rpc: 4011, title: "An account has to be linked" },
   forbidden: { status: 403, rpc: 4030, title: "Forbidden" },
   insufficient_scope: { status: 403, rpc: 4031, title: "Insufficient scope" },
   not_found: { status: 404, rpc: 4040, title: "Not found" },

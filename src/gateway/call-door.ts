@@ -43,7 +43,18 @@ export function serveToolCall(
  * @param call What is called: the name as sent, and what it led to.
  */
 export function answerToolCall(
-  { services, principal, filters, door, self, headers, accepts, signal, waitUntil }: Omit<DoorRequest, "slug">,
+  {
+    services,
+    principal,
+    filters,
+    snapshot,
+    door,
+    self,
+    headers,
+    accepts,
+    signal,
+    waitUntil,
+  }: Omit<DoorRequest, "slug">,
   side: CallSide,
   call: {
     readonly message: ClientMessage;
@@ -66,6 +77,7 @@ export function answerToolCall(
     door,
     self,
     ...call,
+    credentials: snapshot.generation.credentials,
     sessionName: session.name,
     sessionId: session.id,
     headers,

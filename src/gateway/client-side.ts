@@ -3,7 +3,9 @@ import type { Refusal } from "../access/admission.ts";
 import type { UpstreamSession } from "../connector/ask.ts";
 import type { OutgoingMessage, Received } from "../connector/exchange.ts";
 import type { Era } from "../connector/revisions.ts";
+import type { Link } from "../credentials/flows.ts";
 import type { RpcError } from "../failure/json-rpc.ts";
+import type { ServerRecord } from "../registry/server-record.ts";
 import type { ClientMessage } from "./client-message.ts";
 
 /** A response for the client, and what it means for the log. */
@@ -42,6 +44,16 @@ export interface CallFailure {
   readonly timeoutMs: number | null;
 }
 
+/** A link that was made for the caller, and the server that it is for. */
+export interface LinkNeeded extends Pick<Link, "flow_id" | "url"> {
+  readonly server: Pick<ServerRecord, "server_id" | "display_name">;
+}
+
+/** The same in a sentence, for a model to read and a person to follow. */
+export function linkText({ server, url }: LinkNeeded): string {
+  return `An account on ${server.display_name} has to be linked first. Open ${url} in a browser, then call the tool again.`;
+}
+
 export interface CallSide {
   /** Whether a client that goes away before its answer wants the call cancelled (P-29). */
   readonly leavingCancels: boolean;
@@ -63,6 +75,8 @@ export interface CallSide {
     failure: CallFailure,
     message: ClientMessage,
   ) => { readonly text: string; readonly status: number };
+  /** What the caller has to do first: link an account of its own with the server (PS-59). */
+  readonly linkNeeded: (link: LinkNeeded, message: ClientMessage) => { readonly text: string; readonly status: number };
   /** @param name The tool's as sent. */
   readonly refusal: (
     reason: Refusal,

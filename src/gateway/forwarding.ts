@@ -5,17 +5,25 @@
 import { OWN_ENVELOPE, sessionHeaders } from "../connector/ask.ts";
 import type { OutgoingMessage } from "../connector/exchange.ts";
 import { MODERN_REVISION } from "../connector/revisions.ts";
-import { applyEdits, type Edit, editMembers } from "../platform/json-text.ts";
+import { applyEdits, type Edit, editMembers, memberOf } from "../platform/json-text.ts";
+import { isObject } from "../platform/json-value.ts";
 import type { ClientMessage } from "./client-message.ts";
 import type { Forwarding } from "./client-side.ts";
 import { encodeHeaderValue } from "./modern/header-value.ts";
+
+/** The key under which a client answers our own question for a link; no server is told of it. */
+export const LINK_ANSWER = "dev.postern/link";
 
 const RESERVED = "io.modelcontextprotocol/";
 
 /** To a modern server. A legacy client's request gets the envelope that it lacks, and declares nothing. */
 export function toModernServer({ message, toolName, headers }: Forwarding, hasEnvelope: boolean): OutgoingMessage {
   const envelope = Object.fromEntries(Object.entries(OWN_ENVELOPE).map(([key, value]) => [key, JSON.stringify(value)]));
-  const edits = [...nameEdit(message, toolName), ...(hasEnvelope ? [] : metaEdit(message, envelope, []))];
+  const edits = [
+    ...nameEdit(message, toolName),
+    ...linkEdit(message),
+    ...(hasEnvelope ? [] : metaEdit(message, envelope, [])),
+  ];
   return {
     headers: {
       ...paramHeaders(headers),
@@ -29,7 +37,7 @@ export function toModernServer({ message, toolName, headers }: Forwarding, hasEn
 
 /** To a legacy server, within a session. */
 export function toLegacyServer({ message, toolName, session, ownId }: Forwarding): OutgoingMessage {
-  const edits = nameEdit(message, toolName);
+  const edits = [...nameEdit(message, toolName), ...linkEdit(message)];
   const { id, meta } = message.at;
   if (ownId !== null && id !== undefined) edits.push({ start: id.valueStart, end: id.end, text: ownId });
   if (meta !== undefined) {
@@ -46,6 +54,15 @@ function nameEdit({ text, at }: ClientMessage, toolName: string): Edit[] {
   return name === undefined || text.slice(name.valueStart, name.end) === quoted
     ? []
     : [{ start: name.valueStart, end: name.end, text: quoted }];
+}
+
+/** Takes our own question's answer out of the request. */
+function linkEdit({ text, at, params }: ClientMessage): Edit[] {
+  const answers = params["inputResponses"];
+  if (at.params === undefined || !isObject(answers) || !(LINK_ANSWER in answers)) return [];
+  if (Object.keys(answers).length === 1) return editMembers(text, at.params.valueStart, {}, ["inputResponses"]);
+  const member = memberOf(text, at.params.valueStart, "inputResponses");
+  return member === undefined ? [] : editMembers(text, member.valueStart, {}, [LINK_ANSWER]);
 }
 
 function metaEdit({ text, at }: ClientMessage, put: Readonly<Record<string, string>>, drop: readonly string[]): Edit[] {

@@ -6,10 +6,15 @@ import { type Admission, admit, admitServer } from "../access/admission.ts";
 import type { RequestFilters } from "../access/request-filters.ts";
 import { type CallRow, cut, loggedArguments } from "../calls/call.ts";
 import type { Server, Tool } from "../catalog/snapshot.ts";
-import { tellLegacy, type UpstreamSession } from "../connector/ask.ts";
-import { type Deadline, startDeadline } from "../connector/deadline.ts";
-import { type Exchange, ExchangeBroken, exchange, type Received, type Target } from "../connector/exchange.ts";
-import { BREAKAGES, failureOf } from "../connector/handshake.ts";
+import type { UpstreamSession } from "../connector/ask.ts";
+import type { Target } from "../connector/exchange.ts";
+import { BREAKAGES } from "../connector/handshake.ts";
+import type { NoLease } from "../credentials/credential.ts";
+import type { Link } from "../credentials/flows.ts";
+import { type Asker, NO_LEASE } from "../credentials/leases.ts";
+import { type Owner, SERVER_ITSELF } from "../credentials/owner.ts";
+import type { TargetOf } from "../credentials/target.ts";
+import { jwtAmong } from "../identity/credential.ts";
 import type { Principal } from "../identity/principal.ts";
 import { isSameHost } from "../platform/address.ts";
 import type { Clock } from "../platform/clock.ts";
@@ -18,31 +23,38 @@ import type { NewId } from "../platform/ids.ts";
 import { causesOf, log } from "../platform/log.ts";
 import { DEFAULT_TIMEOUT_MS, type ServerRecord, WAITING_FOR_BRIDGE } from "../registry/server-record.ts";
 import type { UpstreamOpened } from "../sessions/upstream-sessions.ts";
+import { type Attempt, attemptCall, MAX_TRIES, type NoAnswer, type Progress } from "./attempt.ts";
 import type { ClientMessage } from "./client-message.ts";
 import type { CallSide, ShapedResponse } from "./client-side.ts";
-
-/** Deadline of a call when no admin set one (PS-30). */
-const CALL_TIMEOUT_MS = 60_000;
-
-/** Attempts of one call at most, whatever the reason for the second (PS-31). */
-const MAX_ATTEMPTS = 2;
 
 export interface ToolCallDeps {
   /** The way to a server, for the calls of one session. */
   readonly sendTo: (record: ServerRecord, sessionName: string) => Send;
-  readonly targetOf: (record: ServerRecord) => Promise<Target>;
+  readonly targetOf: TargetOf;
   /**
    * The session with a legacy server that belongs to this client.
    *
+   * @param as Whose credential the server is shown, and the upstream token that it is of.
    * @param lost One that the server has forgotten.
    */
   readonly upstreamSession: (
     sessionName: string,
     server: Server,
+    as: { readonly owner: Owner; readonly tokenId: string | null; readonly subjectToken: string | null },
     lost: UpstreamSession | null,
   ) => Promise<UpstreamOpened>;
+  /**
+   * Begins to link an account of an owner with a server (PS-59).
+   *
+   * @param scopes Those that the server asks for besides (P-62).
+   */
+  readonly startLink: (
+    record: ServerRecord,
+    owner: Owner,
+    link: { readonly self: string; readonly scopes: readonly string[] },
+  ) => Promise<Link>;
   /** A server has said that its tools have changed. */
-  readonly rediscover: (serverId: string) => Promise<void>;
+  readonly rediscover: (record: ServerRecord, owner: Owner) => Promise<void>;
   readonly clock: Clock;
   readonly newId: NewId;
 }
@@ -61,6 +73,8 @@ export interface ToolCall {
   /** What the name led to. */
   readonly server: Server | undefined;
   readonly tool: Tool | undefined;
+  /** The generation of credentials of the caller's snapshot. */
+  readonly credentials: number;
   /** The `Session` object that the call belongs to. */
   readonly sessionName: string;
   /** The client's own session id; null for calls without one, which share upstream sessions. */
@@ -79,16 +93,10 @@ export type CallEvent =
   /** The last event; `row` is what the log is to say. */
   | { readonly kind: "response"; readonly response: ShapedResponse; readonly row: CallRow };
 
-/** What is known of a call while it runs. */
-interface Progress {
-  attempts: number;
-  upstreamStart: number | null;
-}
-
 /** Decides and performs a call. Never throws: whatever happens, the last event is a response with its row. */
 export async function* callTool(deps: ToolCallDeps, call: ToolCall): AsyncGenerator<CallEvent, void> {
   const created_at = deps.clock();
-  const progress: Progress = { attempts: 0, upstreamStart: null };
+  const progress: Progress = { tries: 0, attempts: 0, upstreamStart: null };
   const { principal, filters, server } = call;
   const admission = admit(principal, filters, server, call.tool);
   const finish = (response: ShapedResponse): CallEvent => {
@@ -124,213 +132,88 @@ export async function* callTool(deps: ToolCallDeps, call: ToolCall): AsyncGenera
   }
 }
 
-/** Why there was no answer; `timeoutMs` when it was waited for that long. */
-interface NoAnswer {
-  readonly reason: string;
-  readonly timeoutMs?: number;
-}
-
-type Attempt =
-  | { readonly kind: "response"; readonly response: ShapedResponse }
-  | (NoAnswer & {
-      readonly kind: "failed";
-      readonly retry: "never" | "repeatable" | "always" | "new session";
-    });
-
 async function* performCall(
   deps: ToolCallDeps,
   call: ToolCall,
   tool: Tool,
   progress: Progress,
 ): AsyncGenerator<CallEvent, ShapedResponse> {
-  const { server_url } = tool.server.record;
-  if (isSameHost(server_url, call.self)) return failed(call, tool, { reason: BREAKAGES.refused_here });
-  const target = await deps.targetOf(tool.server.record);
+  const { record } = tool.server;
+  if (isSameHost(record.server_url, call.self)) return failed(call, tool, { reason: BREAKAGES.refused_here });
+  const asker = askerOf(call);
+  let targeted = await deps.targetOf(record, asker);
+  if (!targeted.ok) return withoutCredential(deps, call, tool, targeted.why, []);
   let lost: UpstreamSession | null = null;
   for (;;) {
-    const session = await sessionFor(deps, call, tool, lost);
-    if ("failure" in session) return failed(call, tool, session.failure);
-    const attempt = yield* attemptCall(deps, call, tool, target, session.session, progress);
+    progress.tries++;
+    const { target } = targeted;
+    const session = await sessionFor(deps, call, tool, target, lost);
+    const attempt =
+      "failure" in session ? session.failure : yield* attemptCall(deps, call, tool, target, session.session, progress);
     if (attempt.kind === "response") return attempt.response;
     const { retry } = attempt;
-    const isAgain = retry === "always" || retry === "new session" || (retry === "repeatable" && tool.repeatable);
-    if (progress.attempts >= MAX_ATTEMPTS || !isAgain || call.left.aborted) return failed(call, tool, attempt);
-    lost = retry === "new session" ? session.session : null;
+    const isAgain =
+      retry === "always" ||
+      retry === "new session" ||
+      retry === "new token" ||
+      (retry === "repeatable" && tool.repeatable);
+    const isOver = progress.tries >= MAX_TRIES || !isAgain || call.left.aborted;
+    if (isOver && attempt.scopes !== undefined) return withoutCredential(deps, call, tool, "refused", attempt.scopes);
+    if (isOver) return failed(call, tool, attempt);
+    lost = retry === "new session" && "session" in session ? session.session : null;
+    if (retry !== "new token") continue;
+    targeted = await deps.targetOf(record, asker, target.token);
+    if (!targeted.ok) return withoutCredential(deps, call, tool, targeted.why, []);
   }
+}
+
+/** For whom the server is contacted: whoever has come to the door, whatever a request says of itself (BF-60). */
+function askerOf({ principal, credentials, headers }: ToolCall): Asker {
+  const owner = { org_id: principal.org, user_id: principal.id };
+  return { owner, credentials, subjectToken: principal.kind === "user" ? jwtAmong(headers) : null };
+}
+
+/** The answer to a call that lacks a credential that the server takes (PS-59). */
+async function withoutCredential(
+  deps: ToolCallDeps,
+  call: ToolCall,
+  tool: Tool,
+  why: NoLease,
+  scopes: readonly string[],
+): Promise<ShapedResponse> {
+  const { record } = tool.server;
+  if (why === "later") return failed(call, tool, { reason: NO_LEASE.later });
+  if (record.auth_type !== "per_user_oauth") {
+    return failed(call, tool, { reason: `${record.display_name} is not connected; ask an admin.` });
+  }
+  if (record.grant_type === "token_exchange") {
+    return failed(call, tool, { reason: `${record.display_name} takes only users of the identity provider.` });
+  }
+  const { org_id, user_id } = { org_id: call.principal.org, user_id: call.principal.id };
+  const link = await deps.startLink(record, { org_id, user_id }, { self: call.self, scopes });
+  const reason = "An account has to be linked with the server first.";
+  return { ...call.side.linkNeeded({ ...link, server: record }, call.message), ok: false, error: reason };
 }
 
 async function sessionFor(
   deps: ToolCallDeps,
   call: ToolCall,
   { server }: Tool,
+  { token }: Target,
   lost: UpstreamSession | null,
-): Promise<{ session: UpstreamSession | null } | { failure: NoAnswer }> {
-  if (server.record.era === null) return { failure: { reason: "The server is not connected yet." } };
+): Promise<{ session: UpstreamSession | null } | { failure: Extract<Attempt, { kind: "failed" }> }> {
+  if (server.record.era === null) {
+    return { failure: { kind: "failed", reason: "The server is not connected yet.", retry: "never" } };
+  }
   if (server.record.era === "modern") return { session: null };
-  const opened = await deps.upstreamSession(call.sessionName, server, lost);
+  const { owner, subjectToken } = askerOf(call);
+  const as = { owner: owner ?? SERVER_ITSELF, tokenId: token?.token_id ?? null, subjectToken };
+  const opened = await deps.upstreamSession(call.sessionName, server, as, lost);
   if (opened.ok) return { session: opened.session };
-  const { message: reason, isTimeout } = opened.failure;
-  return { failure: isTimeout ? { reason, timeoutMs: server.record.timeout_ms ?? DEFAULT_TIMEOUT_MS } : { reason } };
-}
-
-/** One request upstream, to its end. */
-async function* attemptCall(
-  deps: ToolCallDeps,
-  call: ToolCall,
-  tool: Tool,
-  target: Target,
-  session: UpstreamSession | null,
-  progress: Progress,
-): AsyncGenerator<CallEvent, Attempt> {
-  const { record } = tool.server;
-  const { message, side } = call;
-  const era = record.era ?? "legacy";
-  // A client without a session of its own shares one upstream, where its ids may be another client's as well.
-  const ownId = era === "legacy" && call.sessionId === null ? JSON.stringify(crypto.randomUUID()) : null;
-  const forwarding = { message, toolName: tool.name, session, ownId, headers: call.headers };
-  const send = deps.sendTo(record, call.sessionName);
-  const timeoutMs = record.timeout_ms ?? CALL_TIMEOUT_MS;
-  const deadline = startDeadline(timeoutMs, call.left);
-  progress.attempts++;
-  progress.upstreamStart ??= deps.clock();
-  let end = () => endRequest(deadline);
-  try {
-    const result = await exchange(send, target, side.request(forwarding, era), deadline);
-    const id = ownId ?? message.id;
-    const from = { era, serverInfo: record.server_info };
-    switch (result.kind) {
-      case "message": {
-        const { status } = result;
-        // The second time it is the server's answer to the call.
-        const isLost = isLostSession(status, session) && progress.attempts < MAX_ATTEMPTS;
-        if (isLost) return { kind: "failed", reason: `${SAYS} ${status}.`, retry: "new session" };
-        if (status === 401 || status === 403) return statusFailure(status, session);
-        if (!isResponse(result.message, id)) return brokenFailure(new ExchangeBroken("not_mcp"), timeoutMs);
-        return { kind: "response", response: side.response(result.message, { ...from, status }, message) };
-      }
-      case "stream": {
-        yield { kind: "streaming" };
-        const response = yield* readStream(deps, call, result.messages, { send, target, session, deadline, id });
-        if (response === null) return brokenFailure(new ExchangeBroken("cut"), timeoutMs);
-        end = () => call.waitUntil(drain(result.messages, deadline));
-        return { kind: "response", response: side.response(response, { ...from, status: 200 }, message) };
-      }
-      case "status":
-        return statusFailure(result.status, session);
-      case "broken":
-        return brokenFailure(result, timeoutMs);
-    }
-  } catch (thrown) {
-    if (thrown instanceof ExchangeBroken) return brokenFailure(thrown, timeoutMs);
-    throw thrown;
-  } finally {
-    end();
-  }
-}
-
-/** Whatever the server still sends for a request, nobody waits for. */
-function endRequest(deadline: Deadline): void {
-  deadline.abort();
-  deadline.clear();
-}
-
-const DRAIN_MS = 1_000;
-
-/**
- * A server ends its stream right behind the response. Reading to that end keeps the connection for the next call, and
- * the server is not told of a client that left.
- */
-async function drain(messages: AsyncGenerator<Received>, deadline: Deadline): Promise<void> {
-  const timer = setTimeout(deadline.abort, DRAIN_MS);
-  try {
-    while (!(await messages.next()).done);
-  } catch {
-    // The response is there; how its stream ends changes nothing.
-  } finally {
-    clearTimeout(timer);
-    endRequest(deadline);
-  }
-}
-
-const SAYS = "The server answered with HTTP";
-
-function isLostSession(status: number, session: UpstreamSession | null): boolean {
-  return session !== null && session.session_id !== null && (status === 404 || status === 400);
-}
-
-function statusFailure(status: number, session: UpstreamSession | null): Attempt {
-  if (isLostSession(status, session)) return { kind: "failed", reason: `${SAYS} ${status}.`, retry: "new session" };
-  const reason = failureOf({ kind: "status", status }, "connect").message;
-  return { kind: "failed", reason, retry: retryAfter(status) };
-}
-
-/**
- * A 5xx without an MCP message comes from something in front of the server, which did not get the call (PS-31); except
- * for those that say that an answer was waited for in vain: 504, and Cloudflare's 520 and 524. A fixed credential is
- * refused a second time as well (CN-11).
- */
-function retryAfter(status: number): "never" | "repeatable" | "always" {
-  if (status < 500) return "never";
-  return status === 504 || status === 520 || status === 524 ? "repeatable" : "always";
-}
-
-/** PS-31: a call that the server may have got is sent again only if its tool allows that. */
-function brokenFailure(
-  { breakage }: Pick<Extract<Exchange, { kind: "broken" }>, "breakage">,
-  timeoutMs: number,
-): Attempt {
-  const retry = breakage === "lost" || breakage === "timeout" || breakage === "cut" ? "repeatable" : "never";
-  return { kind: "failed", reason: BREAKAGES[breakage], retry, ...(breakage === "timeout" ? { timeoutMs } : {}) };
-}
-
-/** Passes on what belongs to the call until its response; null when the stream ends without one. */
-async function* readStream(
-  deps: ToolCallDeps,
-  call: ToolCall,
-  messages: AsyncGenerator<Received>,
-  at: { send: Send; target: Target; session: UpstreamSession | null; deadline: Deadline; id: string | null },
-): AsyncGenerator<CallEvent, Received | null> {
-  // By hand: leaving a `for await` would close the stream, and with it the connection.
-  for (let next = await messages.next(); !next.done; next = await messages.next()) {
-    const received = next.value;
-    const { method, id } = received.value;
-    if (method === undefined) {
-      // A response to something else, or a second one, is dropped (P-72).
-      if (isResponse(received, at.id)) return received;
-    } else if (id !== undefined) {
-      await answerServer(at, method, id);
-    } else {
-      if (method === "notifications/progress") at.deadline.restart();
-      // What fails here is tried again by the connector's own alarm.
-      if (method === "notifications/tools/list_changed") {
-        call.waitUntil(deps.rediscover(at.target.server_id).catch(() => undefined));
-      }
-      const text = call.side.notification(received, call.message);
-      if (text !== null) yield { kind: "notification", text };
-    }
-  }
-  return null;
-}
-
-/** A request of the server: nothing was declared to it, so it gets a pong or a refusal. */
-async function answerServer(
-  { send, target, session }: { send: Send; target: Target; session: UpstreamSession | null },
-  method: unknown,
-  id: unknown,
-): Promise<void> {
-  if (session === null) return;
-  const refusal = { error: { code: -32601, message: "This client has not declared that." } };
-  const answer = method === "ping" ? { result: {} } : refusal;
-  await tellLegacy({ send, target, timeoutMs: ANSWER_TIMEOUT_MS }, session, { id, ...answer });
-}
-
-const ANSWER_TIMEOUT_MS = 10_000;
-
-/** Whether a message answers the request with that id; servers leave the id out where they could not read it. */
-function isResponse({ value }: Received, id: string | null): boolean {
-  if ("method" in value || !("result" in value || "error" in value)) return false;
-  if (value["id"] === undefined || value["id"] === null) return "error" in value;
-  return id !== null && JSON.parse(id) === value["id"];
+  const { message: reason, isTimeout, status } = opened.failure;
+  if (token !== null && status === 401) return { failure: { kind: "failed", reason, retry: "new token", scopes: [] } };
+  const waited = isTimeout ? { timeoutMs: server.record.timeout_ms ?? DEFAULT_TIMEOUT_MS } : {};
+  return { failure: { kind: "failed", reason, retry: "never", ...waited } };
 }
 
 function failed({ side, message }: ToolCall, tool: Tool, { reason, ...waited }: NoAnswer): ShapedResponse {

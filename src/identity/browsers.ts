@@ -47,6 +47,9 @@ const MAX_ORGS = 50;
 /** A working day: letting in a second client asks for no second sign-in. */
 export const SESSION_S = 8 * 3_600;
 
+/** Where the identity provider sends browsers back to, whatever they came for. */
+export const SIGN_IN_CALLBACK = "/oauth/callback";
+
 export type Browsers = ReturnType<typeof createBrowsers>;
 
 export function createBrowsers({ store, provider, ofKey, members, defaultOrg, clock }: BrowsersDeps) {

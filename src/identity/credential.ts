@@ -33,6 +33,12 @@ export function credentialsOf(headers: Headers): Credentials {
   return { token: isKey ? null : bearer, key };
 }
 
+/** The bearer token of a request where it looks like a JWT, as an identity provider makes them; the gateway makes none. */
+export function jwtAmong(headers: Headers): string | null {
+  const token = bearerOf(headers) ?? "";
+  return /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/.test(token) ? token : null;
+}
+
 /** The bearer token of a request (RFC 6750 section 2.1). */
 function bearerOf(headers: Headers): string | undefined {
   return /^Bearer +([^\s]+) *$/i.exec(headers.get("Authorization") ?? "")?.[1];

@@ -20,7 +20,13 @@ export function keyPage(client: ConsentDescription, form: Form, wasWrong: boolea
     "Sign in",
     html`<p>${nameOf(client)} wants to use this gateway. Sign in with a virtual key; you decide about the app in the next
 step.</p>
-<form method="post" action="${form.action}">
+${keyForm(form, wasWrong)}`,
+  );
+}
+
+/** The form that asks for a virtual key; its decisions are `key` and `deny`. */
+export function keyForm(form: Form, wasWrong: boolean): Html {
+  return html`<form method="post" action="${form.action}">
 <input type="hidden" name="csrf" value="${form.token}">
 <label for="key">Virtual key</label>
 <input type="password" id="key" name="virtual_key" required autocomplete="off" spellcheck="false" autofocus
@@ -31,8 +37,7 @@ ${wasWrong ? html`<p class="error" id="key-error" role="alert">This is not a key
 <button class="main" name="decision" value="key">Sign in</button>
 <button name="decision" value="deny" formnovalidate>Cancel</button>
 </div>
-</form>`,
-  );
+</form>`;
 }
 
 /** Asks whether a client may act for the person (protocol.md 5.4). */

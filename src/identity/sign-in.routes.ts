@@ -2,18 +2,16 @@
 import { type Context, Hono } from "hono";
 import { FAILURES, failureHeaders, GatewayError } from "../failure/gateway-error.ts";
 import type { AppEnv } from "../http/app-env.ts";
-import { readText } from "../http/body.ts";
+import { readForm } from "../http/form.ts";
 import { type Html, PAGE_STYLE, pageHeaders } from "../http/html-page.ts";
 import { refuseOtherMethods } from "../http/operation.ts";
 import { addressOf, checkHeaderSizes } from "../http/security.ts";
 import { type Ask, denied } from "./ask.ts";
-import { orNull, SESSION_S, type SignedIn } from "./browsers.ts";
+import { orNull, SESSION_S, SIGN_IN_CALLBACK, type SignedIn } from "./browsers.ts";
 import { readCookie, writeCookie } from "./cookies.ts";
 import { AUTHORIZE } from "./oauth-library.ts";
 import type { Grantor } from "./person.wire.ts";
 import { consentPage, keyPage, problemPage, signedOutPage, strangerPage } from "./sign-in.page.ts";
-
-const CALLBACK = "/oauth/callback";
 
 type Answer = Response | Promise<Response>;
 type Asked = Extract<Ask, { kind: "ask" }>;
@@ -34,8 +32,8 @@ export function createSignInDoors(onFailure: (error: GatewayError, c: Context<Ap
   doors.get(AUTHORIZE, (c) => visit(c, show));
   doors.post(AUTHORIZE, (c) => visit(c, decide));
   refuseOtherMethods(doors, AUTHORIZE, "GET, POST");
-  doors.get(CALLBACK, comeBack);
-  refuseOtherMethods(doors, CALLBACK, "GET");
+  doors.get(SIGN_IN_CALLBACK, comeBack);
+  refuseOtherMethods(doors, SIGN_IN_CALLBACK, "GET");
   doors.onError((thrown, c) => {
     const error = GatewayError.from(thrown);
     onFailure(error, c);
@@ -82,7 +80,7 @@ async function show(visit: Visit): Promise<Response> {
 async function decide(visit: Visit): Promise<Response> {
   const { c, browser, signedIn, here, request } = visit;
   const { services } = c.var;
-  const form = await readForm(c);
+  const form = await readForm(c.req.raw);
   if (!services.browsers.isFormToken(form.get("csrf") ?? "", browser, here, signedIn)) {
     throw new GatewayError("forbidden", "The page was too old, or was opened in another browser.");
   }
@@ -124,6 +122,9 @@ async function comeBack(c: Context<AppEnv>): Promise<Response> {
   if (state === null || browser === null || returnTo === null) {
     throw new GatewayError("invalid_request", "This sign-in is over, or was begun in another browser.");
   }
+  if (url.searchParams.has("error") && !returnTo.startsWith(`${AUTHORIZE}?`)) {
+    throw new GatewayError("unauthorized", "The sign-in was not completed.");
+  }
   if (url.searchParams.has("error")) {
     // Whatever the provider says of it stays here: the person has seen it, the client has no use for it.
     const ask = await services.readAsk(new URL(returnTo, url));
@@ -131,17 +132,6 @@ async function comeBack(c: Context<AppEnv>): Promise<Response> {
   }
   keepSession(c, await services.browsers.finish(browser, state, callbackUrl(c), c.req.url), SESSION_S);
   return c.redirect(returnTo, 302);
-}
-
-/** @throws GatewayError `forbidden` for what another site has sent; `unsupported_media_type` */
-async function readForm(c: Context<AppEnv>): Promise<URLSearchParams> {
-  const site = c.req.header("Sec-Fetch-Site");
-  if (site !== undefined && site !== "same-origin")
-    throw new GatewayError("forbidden", "This form came from elsewhere.");
-  if (!/^application\/x-www-form-urlencoded\s*(;|$)/i.test(c.req.header("Content-Type") ?? "")) {
-    throw new GatewayError("unsupported_media_type", "The body must be a form.");
-  }
-  return new URLSearchParams(await readText(c.req.raw));
 }
 
 function showKeyForm({ c, browser, here, client }: Visit, wasWrong: boolean): Answer {
@@ -177,5 +167,5 @@ function keepSession(c: Context<AppEnv>, session: string, seconds: number): void
 }
 
 function callbackUrl(c: Context<AppEnv>): string {
-  return new URL(CALLBACK, c.req.url).href;
+  return new URL(SIGN_IN_CALLBACK, c.req.url).href;
 }

@@ -1,6 +1,6 @@
 /** Servers that run inside the gateway: code registers them, and nobody else makes or changes one (PS-29, PS-63). */
 import { GatewayError } from "../failure/gateway-error.ts";
-import { NO_OAUTH } from "./oauth-fields.ts";
+import { NO_OAUTH, NOTHING_FOUND } from "./oauth-fields.ts";
 import type { ServerRecord } from "./server-record.ts";
 
 /** A server that code brings, registered in `services.ts`. */
@@ -22,6 +22,7 @@ const MAKER = "postern";
 export function inProcessRecord({ name, display_name }: InProcessServer, now: number): ServerRecord {
   return {
     ...NO_OAUTH,
+    ...NOTHING_FOUND,
     server_id: name,
     name,
     display_name,
@@ -34,6 +35,7 @@ export function inProcessRecord({ name, display_name }: InProcessServer, now: nu
     auth_type: "none",
     config_sealed: null,
     client_secret_sealed: null,
+    oauth_config_id: null,
     tool_mode: "all",
     auto_all: false,
     definition_policy: "trust",

@@ -3,8 +3,8 @@ import { operation } from "../http/operation.ts";
 import { pageOf } from "../http/page.ts";
 import { PageQuery } from "../http/page.wire.ts";
 import { isoTime } from "../platform/clock.ts";
+import type { OpenServer } from "./open-server.ts";
 import { type Actor, mayEdit } from "./reach.ts";
-import type { OpenServer } from "./registry.ts";
 import {
   AllowedTools,
   AllowlistEntryView,
@@ -82,7 +82,7 @@ export const registryOperations = [
       summary: "Connect to a server anew",
       status: 200,
       answer: ServerView,
-      failures: ["read_only", "invalid_request", "upstream_failed", "upstream_timeout"],
+      failures: ["read_only", "invalid_request", "conflict", "upstream_failed", "upstream_timeout"],
     },
     async ({ services, principal, param, self }) =>
       viewOf(principal, await services.registry.reconnect(principal, param("server_id"), self)),
@@ -185,13 +185,18 @@ function viewOf(actor: Actor, server: OpenServer): ServerView {
     era: _e,
     server_info: _i,
     connection_detected: _d,
+    oauth_found: _of,
+    scopes_found: _sf,
+    oauth_resource: _r,
+    iss_required: _ir,
+    oauth_config_id: _oc,
     instructions,
     approved_instructions,
     ...shown
   } = server.record;
   const { last_failure, timeout_ms, server_url, stdio_config, created_by, modified_by, ...common } = shown;
   const { authorization_endpoint, token_endpoint, registration_endpoint, revocation_endpoint, ...rest } = common;
-  const { extra_auth_params, ...open } = rest;
+  const { extra_auth_params, token_endpoint_auth_method, ...open } = rest;
   const isEditor = mayEdit(actor, server.org_ids);
   const failure = last_failure === null ? null : { ...last_failure, at: isoTime(last_failure.at) };
   const editorsOnly = {
@@ -202,6 +207,7 @@ function viewOf(actor: Actor, server: OpenServer): ServerView {
     registration_endpoint,
     revocation_endpoint,
     extra_auth_params,
+    token_endpoint_auth_method,
     created_by,
     modified_by,
   };

@@ -4,6 +4,7 @@ import type { SQLiteColumn } from "drizzle-orm/sqlite-core";
 import { orgs } from "../access/access.tables.ts";
 import type { ServerKey } from "../access/virtual-key.ts";
 import { generations, serverTools } from "../catalog/catalog.tables.ts";
+import { tokens } from "../credentials/credentials.tables.ts";
 import { GatewayError } from "../failure/gateway-error.ts";
 import { withOutages } from "../failure/unavailable.ts";
 import type { PageRequest } from "../http/page.ts";
@@ -64,7 +65,7 @@ export interface RegistryStore {
    * Sets the given columns, and the policy as far as it is given.
    *
    * @param also `orgIds` replaces the orgs that may see it, and what belongs to the others goes with it (RB-31); `keys`
-   *   replaces the assignments of all keys (BF-33).
+   *   replaces the assignments of all keys (BF-33); `isOtherAccount` deletes its tokens (PS-52, PS-53).
    * @param expected `modified` of the record that the change was made from: an overtaken change must not be written,
    *   because it may join what belongs to one endpoint with another.
    * @returns The record as stored; null when there is none, "overtaken" when it has changed in between.
@@ -80,6 +81,7 @@ export interface RegistryStore {
       readonly orgIds?: readonly string[];
       readonly keys?: readonly ServerKey[];
       readonly event?: AllowlistEvent;
+      readonly isOtherAccount?: boolean;
     },
   ): Promise<ServerRecord | null | "overtaken">;
   /** @returns Whether there was one. */
@@ -92,6 +94,16 @@ export interface RegistryStore {
   details(serverIds: readonly string[]): Promise<Map<string, ServerDetails>>;
   /** Those of these orgs that exist. */
   existingOrgs(orgIds: readonly string[]): Promise<string[]>;
+  /**
+   * Notes what came of registering with an authorization server, unless an admin has changed the server since.
+   *
+   * @returns Whether it is noted.
+   */
+  recordRegistration(
+    start: ServerRecord,
+    change: Partial<ServerRecord>,
+    event: AllowlistEvent | null,
+  ): Promise<boolean>;
   /** Notes what the connector found, unless the endpoint has changed, or was switched off, since it looked. */
   recordSighting(serverId: string, serverUrl: string, sighting: ServerSighting): Promise<void>;
 }
@@ -183,7 +195,7 @@ export function d1RegistryStore(d1: D1Database): RegistryStore {
       return row === undefined ? null : recordOf(row);
     },
 
-    async update(serverId, expected, change, { policy, orgIds, keys, event }) {
+    async update(serverId, expected, change, { policy, orgIds, keys, event, isOtherAccount = false }) {
       const nameKey = change.name?.toLowerCase();
       try {
         const [, updated] = await db.batch([
@@ -201,6 +213,7 @@ export function d1RegistryStore(d1: D1Database): RegistryStore {
           ...(policy === undefined ? [] : policyStatements(db, serverId, policy)),
           ...(orgIds === undefined ? [] : orgStatements(db, serverId, orgIds)),
           ...(keys === undefined ? [] : keyStatements(db, serverId, keys)),
+          ...(isOtherAccount ? [db.delete(tokens).where(eq(tokens.server_id, serverId))] : []),
         ]);
         const [row] = updated;
         return row === undefined ? null : recordOf(row);
@@ -269,6 +282,19 @@ export function d1RegistryStore(d1: D1Database): RegistryStore {
       const ids = sql`(SELECT value FROM json_each(${JSON.stringify(orgIds)}))`;
       const rows = await db.select({ org_id: orgs.org_id }).from(orgs).where(sql`${orgs.org_id} IN ${ids}`);
       return rows.map(({ org_id }) => org_id);
+    },
+
+    async recordRegistration({ server_id, modified }, change, event) {
+      const [noted] = await db.batch([
+        db
+          .update(servers)
+          .set(change)
+          .where(and(eq(servers.server_id, server_id), eq(servers.modified, modified)))
+          .returning({ server_id: servers.server_id }),
+        ...(event === null ? [] : [addEvent(db, event)]),
+        raiseGeneration(db),
+      ]);
+      return noted.length > 0;
     },
 
     async recordSighting(serverId, serverUrl, sighting) {

@@ -38,6 +38,23 @@ export const servers = sqliteTable(
     revocation_endpoint: text(),
     scopes: text({ mode: "json" }).$type<readonly string[]>().notNull().default([]),
     extra_auth_params: text({ mode: "json" }).$type<Readonly<Record<string, string>>>().notNull().default({}),
+    grant_type: text({ enum: ["authorization_code", "client_credentials", "token_exchange"] })
+      .notNull()
+      .default("authorization_code"),
+    /** Null: Basic with a secret, else none (CN-19). */
+    token_endpoint_auth_method: text({
+      enum: ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"],
+    }),
+    /** Which of the OAuth fields no admin has given: they are found anew with each registration. */
+    oauth_found: text({ mode: "json" }).$type<readonly string[]>().notNull().default([]),
+    /** The scopes to ask for where no admin names any (BF-26). */
+    scopes_found: text({ mode: "json" }).$type<readonly string[]>().notNull().default([]),
+    /** What the server's metadata calls it (RFC 8707); null: its URL. */
+    oauth_resource: text(),
+    /** Whether the authorization server says that its callbacks carry `iss` (RFC 9207). */
+    iss_required: integer({ mode: "boolean" }).notNull().default(false),
+    /** The configuration of the Bifrost surface that it was made from (BF-39). */
+    oauth_config_id: text(),
     /** `unset`: filled at first discovery; `list`: the flags of the tools; `all`: every tool, later ones too (RB-12). */
     tool_mode: text({ enum: ["unset", "list", "all"] }).notNull(),
     auto_all: integer({ mode: "boolean" }).notNull().default(false),

@@ -1,6 +1,7 @@
 /** The use cases of the server registry: the one write path of a server, whichever API it came through. */
 import type { ServerKey } from "../access/virtual-key.ts";
 import type { DiscoveryReport } from "../catalog/catalog.wire.ts";
+import { clientSecretOwner } from "../credentials/set-up.ts";
 import { GatewayError } from "../failure/gateway-error.ts";
 import { type Page, parsePage } from "../http/page.ts";
 import type { PageQuery } from "../http/page.wire.ts";
@@ -10,14 +11,15 @@ import type { NewId } from "../platform/ids.ts";
 import { causesOf, log } from "../platform/log.ts";
 import { type AllowlistEvent, allowlistEvent, allowlistOf } from "./allowlist.ts";
 import { type InProcessServer, inProcessRecord, requireWritable } from "./inprocess.ts";
+import { createOpener, type OpenServer } from "./open-server.ts";
 import { type Actor, EVERY_ORG, orgsToGive, requireEditable, scopeOf } from "./reach.ts";
 import type { RegistryStore } from "./registry.store.ts";
 import type { ServerInput, ServerPatch, ServerQuery } from "./registry.wire.ts";
 import { type DraftContext, draftChange, draftServer, originOf } from "./server-draft.ts";
 import { filtersOf, sortOf } from "./server-query.ts";
-import { parseConfig, parseServerId, type ServerConfig, type ServerRecord } from "./server-record.ts";
+import { parseServerId, type ServerRecord } from "./server-record.ts";
 import { policyWrite, type ToolPatch, toolWrite, type Write } from "./server-write.ts";
-import { type AllowedTools, allowedToolsOf, autoToolsOf, pricesOf, type ToolFlags } from "./tool-policy.ts";
+import type { AllowedTools } from "./tool-policy.ts";
 
 export interface RegistryDeps {
   readonly store: RegistryStore;
@@ -35,21 +37,12 @@ export interface RegistryDeps {
   readonly tryConnect: (record: ServerRecord) => Promise<string | null>;
   /** Nothing looks at a deleted server any more. */
   readonly forget: (serverId: string) => Promise<void>;
+  /** Upstream tokens of a server have been deleted: their values are ended, here and upstream (PS-57). */
+  readonly onTokensDeleted: (serverId: string) => Promise<void>;
   /** Approves all held changes of a server, which is trusted from now on (PS-22). */
   readonly approveHeld: (serverId: string, by: string) => Promise<void>;
   readonly clock: Clock;
   readonly newId: NewId;
-}
-
-/** A server with its policy and its orgs; its `config` is open for admins of the platform, and else `{}` (PS-51). */
-export interface OpenServer {
-  readonly record: ServerRecord;
-  readonly config: ServerConfig;
-  readonly org_ids: readonly string[];
-  readonly allowed_tools: Readonly<Record<string, boolean>> | null;
-  readonly tools_to_auto_execute: readonly string[];
-  readonly tool_pricing: Readonly<Record<string, number>>;
-  readonly flags: readonly ToolFlags[];
 }
 
 /** A change of a server that depends on the server as it is. */
@@ -72,51 +65,9 @@ export interface Revised {
 
 export type Registry = ReturnType<typeof createRegistry>;
 
-/** Whose sealed value a server's `config` is. */
-export function configOwner(serverId: string): string {
-  return `server:${serverId}:config`;
-}
-
-function secretOwner(serverId: string): string {
-  return `server:${serverId}:client_secret`;
-}
-
 export function createRegistry(deps: RegistryDeps) {
   const { store, sealer, clock, newId } = deps;
-
-  async function sealConfig(serverId: string, config: ServerConfig): Promise<string | null> {
-    if (Object.keys(config).length === 0) return null;
-    return sealer.seal(JSON.stringify(config), configOwner(serverId));
-  }
-
-  async function openConfig(record: ServerRecord): Promise<ServerConfig> {
-    if (record.config_sealed === null) return {};
-    return parseConfig(JSON.parse(await sealer.open(record.config_sealed, configOwner(record.server_id))));
-  }
-
-  async function openServers(records: readonly ServerRecord[], isOpen = true): Promise<OpenServer[]> {
-    const details = await store.details(records.map(({ server_id }) => server_id));
-    const open = async (record: ServerRecord): Promise<OpenServer> => {
-      const { flags, org_ids } = details.get(record.server_id) ?? { flags: [], org_ids: [] };
-      return {
-        record,
-        config: isOpen ? await openConfig(record) : {},
-        org_ids,
-        allowed_tools: allowedToolsOf(record.tool_mode, flags),
-        tools_to_auto_execute: autoToolsOf(record.auto_all, flags),
-        tool_pricing: pricesOf(flags),
-        flags,
-      };
-    };
-    return Promise.all(records.map(open));
-  }
-
-  /** @param isConfigReplaced A `config` that does not open must not keep an admin from giving another. */
-  async function openServer(record: ServerRecord, isConfigReplaced = false): Promise<OpenServer> {
-    const [server] = await openServers([isConfigReplaced ? { ...record, config_sealed: null } : record]);
-    if (server === undefined) throw new GatewayError("internal", "A server could not be read.");
-    return server;
-  }
+  const { sealConfig, openConfig, openServers, openServer } = createOpener({ store, sealer });
 
   /** What an actor is shown of a server. */
   async function shownServer(actor: Actor, serverId: string): Promise<OpenServer> {
@@ -156,16 +107,24 @@ export function createRegistry(deps: RegistryDeps) {
       }
       const orgIds = patch.org_ids === undefined ? undefined : await requireOrgs(patch.org_ids);
       const drafted = draftChange(before, patch, context(self));
-      const { change, config, client_secret, policy, isRuntime, isReset, isOtherCredential } = drafted;
+      const { change, config, client_secret, policy, isRuntime, isReset, isOtherAccount, isOtherCredential } = drafted;
       const secret =
         client_secret === undefined || client_secret === null
           ? client_secret
-          : await sealer.seal(client_secret, secretOwner(serverId));
+          : await sealer.seal(client_secret, clientSecretOwner(serverId));
       const sealed = {
         ...(config === undefined ? {} : { config_sealed: await sealConfig(serverId, config) }),
         ...(secret === undefined ? {} : { client_secret_sealed: secret }),
       };
-      const made: Write = { change: { ...change, ...sealed }, policy, orgIds, keys, isRuntime, isReset };
+      const made: Write = {
+        change: { ...change, ...sealed },
+        policy,
+        orgIds,
+        keys,
+        isRuntime,
+        isReset,
+        isOtherAccount,
+      };
       return { made, isOtherCredential };
     };
     let credentialError: string | null = null;
@@ -241,7 +200,8 @@ export function createRegistry(deps: RegistryDeps) {
         ...draft,
         server_id,
         config_sealed: await sealConfig(server_id, config),
-        client_secret_sealed: client_secret === null ? null : await sealer.seal(client_secret, secretOwner(server_id)),
+        client_secret_sealed:
+          client_secret === null ? null : await sealer.seal(client_secret, clientSecretOwner(server_id)),
         created: now,
         created_by: actor.id,
         modified: now,
@@ -325,6 +285,7 @@ export function createRegistry(deps: RegistryDeps) {
       const event = allowlistEvent("delete", record, { now: clock(), newId });
       if (!(await store.remove(serverId, event))) throw new GatewayError("not_found", "There is no such server.");
       deps.onWritten();
+      await deps.onTokensDeleted(serverId);
       await deps.forget(serverId);
     },
   };
@@ -350,7 +311,7 @@ export function createRegistry(deps: RegistryDeps) {
       // What was meant for one origin, secrets above all, is not written to another (PS-52).
       origin ??= originOf(before.record.server_url);
       if (originOf(before.record.server_url) !== origin) break;
-      const { change, policy, orgIds, keys, isRuntime = false, isReset = false } = await draft(before);
+      const { change, policy, orgIds, keys, isRuntime = false, isReset = false, isOtherAccount } = await draft(before);
       const now = clock();
       const { modified } = before.record;
       // Only a change of what is reached, and with what, concerns the allowlist (RG-22).
@@ -361,10 +322,12 @@ export function createRegistry(deps: RegistryDeps) {
         ...(orgIds === undefined ? {} : { orgIds }),
         ...(keys === undefined ? {} : { keys }),
         ...(isRuntime ? { event } : {}),
+        ...(isOtherAccount === true ? { isOtherAccount } : {}),
       });
       if (after === "overtaken") continue;
       if (after === null) break;
       deps.onWritten();
+      if (isOtherAccount === true || orgIds !== undefined) await deps.onTokensDeleted(serverId);
       if (change.definition_policy === "trust") await deps.approveHeld(serverId, actor.id);
       if (isReset && canConnect(after)) await connect(serverId, self);
       return shownServer(actor, serverId);
@@ -392,7 +355,7 @@ export function createRegistry(deps: RegistryDeps) {
 /** How often a write is drafted anew because another one came first. */
 const MAX_ROUNDS = 5;
 
-/** Whether there is anything to connect to: a stdio server waits for a bridge, a registration for its client. */
+/** Whether there is anything to connect to: a stdio server waits for a bridge. */
 function canConnect({ enabled, connection_type, status }: ServerRecord): boolean {
-  return enabled && connection_type !== "stdio" && status === "active";
+  return enabled && connection_type !== "stdio" && status !== "error";
 }

@@ -41,6 +41,10 @@ const fields = {
   revocation_endpoint: z.string().max(2_048).nullable(),
   scopes: z.array(z.string()).max(100),
   extra_auth_params: z.record(z.string().min(1), z.string()),
+  grant_type: z.enum(["authorization_code", "client_credentials", "token_exchange"]),
+  token_endpoint_auth_method: z
+    .enum(["none", "client_secret_basic", "client_secret_post", "private_key_jwt"])
+    .nullable(),
   org_ids: z.array(z.string()).max(1_000),
   allowed_tools: AllowedToolsInput,
   tools_to_auto_execute: ToolList,
@@ -87,6 +91,11 @@ export const ServerView = z.strictObject({
   revocation_endpoint: z.string().nullable().optional(),
   scopes: z.array(z.string()),
   extra_auth_params: z.record(z.string(), z.string()).optional(),
+  grant_type: z.enum(["authorization_code", "client_credentials", "token_exchange"]),
+  token_endpoint_auth_method: z
+    .enum(["none", "client_secret_basic", "client_secret_post", "private_key_jwt"])
+    .nullable()
+    .optional(),
   org_ids: z.array(z.string()),
   allowed_tools: z.record(z.string(), z.boolean()).nullable(),
   tool_mode: z.enum(["unset", "list", "all"]),

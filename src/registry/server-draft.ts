@@ -8,7 +8,9 @@ import {
   ISSUER_FIELDS,
   initialStatus,
   NO_OAUTH,
+  NOTHING_FOUND,
   type OAuthFields,
+  withoutFound,
 } from "./oauth-fields.ts";
 import type { ServerInput, ServerPatch } from "./registry.wire.ts";
 import {
@@ -63,6 +65,8 @@ export interface DraftChange {
   readonly isRuntime: boolean;
   /** Whether the server has to be connected to anew (B.5). */
   readonly isReset: boolean;
+  /** Whether the tokens that there are have to go. */
+  readonly isOtherAccount: boolean;
 }
 
 export interface DraftContext {
@@ -101,6 +105,8 @@ export function draftServer(input: ServerInput, { refusalOf, now }: DraftContext
       timeout_ms: parseTimeout(input.timeout_ms),
       auth_type,
       ...oauth,
+      ...NOTHING_FOUND,
+      oauth_config_id: null,
       tool_mode: toolModeOf(allowed),
       auto_all: auto[0] === "*",
       definition_policy: input.definition_policy ?? "pin",
@@ -146,15 +152,23 @@ export function draftChange(before: Before, patch: ServerPatch, { refusalOf }: D
           refusalOf,
         );
   const isMoved = originOf(endpoint.server_url) !== originOf(record.server_url);
-  const oauth: OAuthFields = { ...oauthOf(record), ...given(patch) };
   const auth_type = patch.auth_type ?? record.auth_type;
+  const mode = patch.registration_mode ?? record.registration_mode;
+  const isOtherMode = auth_type !== record.auth_type || mode !== record.registration_mode;
+  const isIssuerGiven = patch.oauth_issuer_url !== undefined && patch.oauth_issuer_url !== record.oauth_issuer_url;
+  // Another place, or another way, to register at: what was found for the former one is forgotten.
+  const isAnew = isMoved || isOtherMode || (mode !== "manual" && isIssuerGiven);
+  const former = oauthOf(record);
+  const oauth: OAuthFields = { ...(isAnew ? withoutFound(former, record) : former), ...given(patch) };
+  const isFoundClient = record.oauth_found.includes("client_id");
   checkOAuthFields(given(patch), refusalOf);
   if (auth_type === "oauth" || auth_type === "per_user_oauth") checkGivenClient(oauth.registration_mode, patch);
-  checkOAuth(auth_type, oauth, hasSecret(record, patch));
+  checkOAuth(auth_type, oauth, hasSecret(record, patch) && !(isAnew && isFoundClient));
   const isOtherIssuer = (["oauth_issuer_url", "token_endpoint"] as const).some(
     (field) => originOf(oauth[field] ?? "") !== originOf(record[field] ?? ""),
   );
-  if (isOtherIssuer && record.client_secret_sealed !== null && patch.client_secret === undefined) {
+  const isSecretKept = record.client_secret_sealed !== null && patch.client_secret === undefined && !isFoundClient;
+  if (isOtherIssuer && isSecretKept) {
     throw invalid("client_secret", "must be given again with another issuer or token endpoint");
   }
   const config = patch.config === undefined ? undefined : parseConfig(patch.config);
@@ -165,12 +179,16 @@ export function draftChange(before: Before, patch: ServerPatch, { refusalOf }: D
     enabled !== record.enabled;
   const isOtherConfig = config !== undefined && canonicalJson(config) !== canonicalJson(before.config);
   const isOtherAuth =
-    auth_type !== record.auth_type ||
-    (["client_id", "registration_mode"] as const).some((field) => oauth[field] !== record[field]) ||
+    isAnew ||
+    (["client_id", "grant_type", "token_endpoint_auth_method"] as const).some(
+      (field) => oauth[field] !== record[field],
+    ) ||
+    (patch.client_secret !== undefined && (patch.client_secret !== null || record.client_secret_sealed !== null)) ||
     canonicalJson(endpoint.stdio_config) !== canonicalJson(record.stdio_config);
   const isOtherEndpoints = ISSUER_FIELDS.some((field) => oauth[field] !== record[field]);
   const policy = policyOf(patch, before);
-  const status = isOtherAuth || isMoved ? initialStatus(auth_type, oauth.registration_mode) : record.status;
+  const isRegistration = isAnew || isOtherAuth;
+  const status = isRegistration ? initialStatus(auth_type, oauth.registration_mode) : record.status;
   return {
     change: {
       ...(patch.name === undefined ? {} : { name: parseServerName(patch.name) }),
@@ -183,9 +201,10 @@ export function draftChange(before: Before, patch: ServerPatch, { refusalOf }: D
       enabled,
       auth_type,
       ...oauth,
+      ...(isAnew ? NOTHING_FOUND : { oauth_found: record.oauth_found.filter((field) => !(field in given(patch))) }),
       // What was found at one endpoint says nothing about another one.
       ...(isOtherPlace ? { era: null, server_info: null, state: "disconnected", last_failure: null } : {}),
-      ...(isOtherAuth || isMoved ? { status, status_reason: null } : {}),
+      ...(isRegistration ? { status, status_reason: null } : {}),
       // What waits for its registration is not connected to (PS-64).
       ...(status === "active" ? {} : { state: "disconnected" as const }),
       ...("timeout_ms" in patch ? { timeout_ms: parseTimeout(patch.timeout_ms) } : {}),
@@ -194,11 +213,17 @@ export function draftChange(before: Before, patch: ServerPatch, { refusalOf }: D
       ...flagsOf(patch),
     },
     ...(config !== undefined ? { config } : isMoved ? { config: {} } : {}),
-    ...(patch.client_secret === undefined ? {} : { client_secret: patch.client_secret }),
+    ...(patch.client_secret !== undefined
+      ? { client_secret: patch.client_secret }
+      : isAnew && isFoundClient
+        ? { client_secret: null }
+        : {}),
     ...(policy === undefined ? {} : { policy }),
     isOtherCredential: isOtherConfig && !isMoved,
     isRuntime: isOtherPlace || isOtherConfig || isOtherEndpoints,
     isReset: isOtherPlace || isOtherConfig || isOtherEndpoints || isOtherAuth,
+    // Tokens were given to one client for one server; another is not theirs (PS-52, PS-53).
+    isOtherAccount: isMoved || isOtherAuth || isOtherIssuer,
   };
 }
 

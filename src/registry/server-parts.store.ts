@@ -2,11 +2,12 @@
  * What belongs to a server and is written with it: its orgs, its keys and its tool policy, as statements for the one
  * batch of a write in `registry.store.ts`.
  */
-import { and, eq, type SQL, sql } from "drizzle-orm";
+import { and, eq, ne, type SQL, sql } from "drizzle-orm";
 import type { DrizzleD1Database } from "drizzle-orm/d1";
 import { virtualKeyServers } from "../access/access.tables.ts";
 import type { ServerKey } from "../access/virtual-key.ts";
 import { generations, serverTools } from "../catalog/catalog.tables.ts";
+import { tokens } from "../credentials/credentials.tables.ts";
 import { GatewayError } from "../failure/gateway-error.ts";
 import { serverContexts, serverOrgs } from "./registry.tables.ts";
 import type { AllowedTools, PolicyChange } from "./tool-policy.ts";
@@ -37,6 +38,7 @@ export function orgStatements(db: Db, serverId: string, orgIds: readonly string[
           sql`virtual_key_id IN (SELECT virtual_key_id FROM virtual_keys WHERE ${isLost(sql`org_id`)})`,
         ),
       ),
+    db.delete(tokens).where(and(eq(tokens.server_id, serverId), ne(tokens.org_id, ""), isLost(sql`${tokens.org_id}`))),
     // The orgs whose keys have just changed.
     db
       .update(generations)

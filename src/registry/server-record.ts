@@ -1,6 +1,6 @@
 /** The server record (design.md section 4) and the rules of its fields. Pure: values in, values or a refusal out. */
 import { GatewayError } from "../failure/gateway-error.ts";
-import type { OAuthFields } from "./oauth-fields.ts";
+import type { OAuthFields, OAuthFindings } from "./oauth-fields.ts";
 import type { ToolMode } from "./tool-policy.ts";
 
 export type AuthType = "none" | "headers" | "oauth" | "per_user_oauth";
@@ -27,7 +27,7 @@ export interface StdioConfig {
 }
 
 /** A server as stored, its secrets sealed. */
-export interface ServerRecord extends OAuthFields {
+export interface ServerRecord extends OAuthFields, OAuthFindings {
   readonly server_id: string;
   readonly name: string;
   readonly display_name: string;
@@ -44,6 +44,8 @@ export interface ServerRecord extends OAuthFields {
   readonly auth_type: AuthType;
   readonly config_sealed: string | null;
   readonly client_secret_sealed: string | null;
+  /** The configuration of the Bifrost surface that it was made from (BF-39). */
+  readonly oauth_config_id: string | null;
   readonly tool_mode: ToolMode;
   /** Whether every executable tool may run unasked, later ones too (BF-19). */
   readonly auto_all: boolean;

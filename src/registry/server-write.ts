@@ -14,6 +14,8 @@ export interface Write {
   readonly keys?: readonly ServerKey[] | undefined;
   readonly isRuntime?: boolean;
   readonly isReset?: boolean;
+  /** Whether the upstream tokens of the server go. */
+  readonly isOtherAccount?: boolean;
 }
 
 export function policyWrite(allowed: AllowedTools): Write {

@@ -11,4 +11,5 @@ export const sessionMigrations: readonly string[] = [
    CREATE TABLE journal (
      seq INTEGER PRIMARY KEY AUTOINCREMENT, call_id TEXT NOT NULL UNIQUE, row TEXT NOT NULL
    );`,
+  "ALTER TABLE session ADD COLUMN takes_links INTEGER NOT NULL DEFAULT 0;",
 ];

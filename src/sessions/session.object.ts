@@ -4,8 +4,8 @@ import { causesOf, log } from "../platform/log.ts";
 import { migrateObject } from "../platform/object-schema.ts";
 import { createServices, type Services } from "../services.ts";
 import { sessionMigrations } from "./session.migrations.ts";
-import { type OpenUpstream, relayedServer, SESSION_IDLE_MS, type SessionFacts } from "./session.ts";
-import type { UpstreamOpened } from "./upstream-sessions.ts";
+import { CREDENTIAL_HEADER, type OpenUpstream, relayedServer, SESSION_IDLE_MS, type SessionFacts } from "./session.ts";
+import type { UpstreamAsk, UpstreamOpened } from "./upstream-sessions.ts";
 
 /** Rows moved to D1 in one batch, and their characters: D1 takes two megabytes in one parameter. */
 const BATCH = 500;
@@ -35,11 +35,11 @@ export class Session extends DurableObject<Env> {
 
   /** Begins the session. */
   async open(facts: SessionFacts): Promise<void> {
-    const { principal_id, org_id, door, revision } = facts;
+    const { principal_id, org_id, door, revision, takes_links } = facts;
     const now = this.#services.clock();
     this.ctx.storage.sql.exec(
-      "INSERT OR REPLACE INTO session VALUES (1, ?, ?, ?, ?, ?)",
-      ...[principal_id, org_id, door, revision, now],
+      "INSERT OR REPLACE INTO session VALUES (1, ?, ?, ?, ?, ?, ?)",
+      ...[principal_id, org_id, door, revision, now, takes_links ? 1 : 0],
     );
     await this.#wakeBy(now + SESSION_IDLE_MS);
   }
@@ -48,11 +48,13 @@ export class Session extends DurableObject<Env> {
   async facts(): Promise<SessionFacts | null> {
     const now = this.#services.clock();
     const [facts] = this.ctx.storage.sql
-      .exec<Record<keyof SessionFacts, string>>("SELECT principal_id, org_id, door, revision FROM session")
+      .exec<Record<Exclude<keyof SessionFacts, "takes_links">, string> & { takes_links: number }>(
+        "SELECT principal_id, org_id, door, revision, takes_links FROM session",
+      )
       .toArray();
     if (facts === undefined) return null;
     this.ctx.storage.sql.exec("UPDATE session SET seen_at = ? WHERE seen_at < ?", now, now - 60_000);
-    return { ...facts };
+    return { ...facts, takes_links: facts.takes_links === 1 };
   }
 
   /** Ends the session and, at their servers, the sessions it holds there (P-26). */
@@ -61,22 +63,27 @@ export class Session extends DurableObject<Env> {
     const open = sql
       .exec<{ server_id: string } & Record<keyof OpenUpstream, string>>("SELECT * FROM upstream")
       .toArray();
+    const facts = await this.facts();
     sql.exec("DELETE FROM session");
     sql.exec("DELETE FROM upstream");
     for (const link of this.#links.values()) link.close();
     this.#links.clear();
+    const owner = { org_id: facts?.org_id ?? "", user_id: facts?.principal_id ?? "" };
     this.ctx.waitUntil(
-      Promise.all(open.map(({ server_id, ...session }) => this.#services.upstreamSessions.close(server_id, session))),
+      Promise.all(
+        open.map(({ server_id, ...session }) => this.#services.upstreamSessions.close(server_id, session, owner)),
+      ),
     );
   }
 
   /**
    * The session with a legacy server, opened if need be; all who wait for one share it.
    *
-   * @param lost A session that the server has forgotten: it is not given back.
+   * It belongs to the credential that it is asked for with: another account has another session (CN-3).
    */
-  async upstream(serverId: string, lost: string | null): Promise<UpstreamOpened> {
-    const key = await this.#services.upstreamSessions.targetKey(serverId);
+  async upstream(ask: UpstreamAsk): Promise<UpstreamOpened> {
+    const { serverId, lost } = ask;
+    const key = await this.#services.upstreamSessions.targetKey(serverId, ask.tokenId);
     const [held] = this.ctx.storage.sql
       .exec<OpenUpstream & Record<string, SqlStorageValue>>(
         "SELECT session_id, revision, target_key FROM upstream WHERE server_id = ? AND target_key = ?",
@@ -87,13 +94,13 @@ export class Session extends DurableObject<Env> {
     if (held !== undefined && (lost === null || held.session_id !== lost)) return { ok: true, session: { ...held } };
     const running = this.#opening.get(serverId);
     if (running !== undefined) return running;
-    const opening = this.#openUpstream(serverId).finally(() => this.#opening.delete(serverId));
+    const opening = this.#openUpstream(ask).finally(() => this.#opening.delete(serverId));
     this.#opening.set(serverId, opening);
     return opening;
   }
 
-  async #openUpstream(serverId: string): Promise<UpstreamOpened> {
-    const opened = await this.#services.upstreamSessions.open(serverId);
+  async #openUpstream({ serverId, ...as }: UpstreamAsk): Promise<UpstreamOpened> {
+    const opened = await this.#services.upstreamSessions.open(serverId, as);
     if (!opened.ok) return opened;
     const { link, session } = opened;
     const { session_id, revision, target_key } = session;
@@ -112,7 +119,8 @@ export class Session extends DurableObject<Env> {
     const link = this.#links.get(relayedServer(request.url));
     if (link === undefined) return new Response(null, { status: 404 });
     const { signal } = request;
-    const headers = { "Mcp-Session-Id": request.headers.get("Mcp-Session-Id") ?? "" };
+    const credential = JSON.parse(request.headers.get(CREDENTIAL_HEADER) ?? "{}") as Record<string, string>;
+    const headers = { ...credential, "Mcp-Session-Id": request.headers.get("Mcp-Session-Id") ?? "" };
     return link.send({ url: request.url, method: "POST", headers, body: await request.text(), signal }, "");
   }
 

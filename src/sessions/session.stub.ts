@@ -1,15 +1,16 @@
+import { credentialAmong } from "../connector/sse-link.ts";
 import { withOutages } from "../failure/unavailable.ts";
 import type { Outgoing } from "../platform/guarded-fetch.ts";
 import type { Session } from "./session.object.ts";
-import { relayUrl, type SessionFacts } from "./session.ts";
-import type { UpstreamOpened } from "./upstream-sessions.ts";
+import { CREDENTIAL_HEADER, relayUrl, type SessionFacts } from "./session.ts";
+import type { UpstreamAsk, UpstreamOpened } from "./upstream-sessions.ts";
 
 /** The way to `Session` objects, by name. Each failure to reach one is `unavailable`. */
 export interface SessionStub {
   open(name: string, facts: SessionFacts): Promise<void>;
   facts(name: string): Promise<SessionFacts | null>;
   end(name: string): Promise<void>;
-  upstream(name: string, serverId: string, lost: string | null): Promise<UpstreamOpened>;
+  upstream(name: string, ask: UpstreamAsk): Promise<UpstreamOpened>;
   /**
    * Takes a message to a server whose session is a stream that the object holds. Answers as the server would if it had
    * a Streamable HTTP endpoint; 404 when the stream is no more. Throws what the network throws.
@@ -23,14 +24,17 @@ const TRIES = 3;
 
 export function sessionStub(namespace: DurableObjectNamespace<Session>): SessionStub {
   const relay: SessionStub["relay"] = (name, serverId, { method, headers, body = "", signal }) => {
-    const session = { "Mcp-Session-Id": headers["Mcp-Session-Id"] ?? "" };
-    return namespace.getByName(name).fetch(relayUrl(serverId), { method, headers: session, body, signal });
+    const relayed = {
+      "Mcp-Session-Id": headers["Mcp-Session-Id"] ?? "",
+      [CREDENTIAL_HEADER]: JSON.stringify(credentialAmong(headers)),
+    };
+    return namespace.getByName(name).fetch(relayUrl(serverId), { method, headers: relayed, body, signal });
   };
   const guarded = withOutages<Omit<SessionStub, "relay">>({
     open: (name, facts) => repeat(() => namespace.getByName(name).open(facts)),
     facts: (name) => repeat(() => namespace.getByName(name).facts()),
     end: (name) => repeat(() => namespace.getByName(name).end()),
-    upstream: async (name, serverId, lost) => namespace.getByName(name).upstream(serverId, lost),
+    upstream: async (name, ask) => namespace.getByName(name).upstream(ask),
     journal: (name, rows) => repeat(() => namespace.getByName(name).journal(rows)),
   });
   // What breaks here is an exchange with the server, and is judged as one.

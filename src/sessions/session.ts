@@ -9,6 +9,8 @@ export interface SessionFacts {
   readonly door: string;
   /** The negotiated revision with the client. */
   readonly revision: string;
+  /** Whether the client shows links to a person (protocol.md 4.3). */
+  readonly takes_links: boolean;
 }
 
 /** A session with a server, and the endpoint and credential it was opened with. */
@@ -21,6 +23,9 @@ export interface OpenUpstream extends UpstreamSession {
 export function defaultSessionName(org: string, principalId: string): string {
   return `default:${org}:${principalId}`;
 }
+
+/** Carries to its `Session` object what a server is to be shown, as JSON. */
+export const CREDENTIAL_HEADER = "Postern-Credential";
 
 /** Where a message for a server is sent within its `Session` object. */
 export function relayUrl(serverId: string): string {

@@ -7,7 +7,7 @@ import type { TrustedMap } from "../platform/trusted.ts";
 import type { ServerRecord } from "../registry/server-record.ts";
 import type { SessionStub } from "./session.stub.ts";
 import type { OpenUpstream, SessionFacts } from "./session.ts";
-import { targetKeyOf, type UpstreamOpened } from "./upstream-sessions.ts";
+import { targetKeyOf, type UpstreamAsk, type UpstreamOpened } from "./upstream-sessions.ts";
 
 export interface SessionsDeps {
   readonly stub: SessionStub;
@@ -46,13 +46,21 @@ export function createSessions({ stub, memory, upstreamMemory, ttlMs, clock }: S
     },
 
     /** The session with a legacy server that belongs to a client; see `ToolCallDeps.upstreamSession`. */
-    async upstream(name: string, server: ServerRecord, lost: UpstreamSession | null): Promise<UpstreamOpened> {
+    async upstream(
+      name: string,
+      server: ServerRecord,
+      as: Pick<UpstreamAsk, "owner" | "tokenId" | "subjectToken">,
+      lost: UpstreamSession | null,
+    ): Promise<UpstreamOpened> {
       const key = `${name} ${server.server_id}`;
       const held = upstreamMemory.get(key);
-      if (held !== undefined && held.session_id !== lost?.session_id && held.target_key === targetKeyOf(server)) {
-        return { ok: true, session: held };
-      }
-      const opened = await stub.upstream(name, server.server_id, lost?.session_id ?? null);
+      const isOwn = held?.target_key === targetKeyOf(server, as.tokenId);
+      if (held !== undefined && held.session_id !== lost?.session_id && isOwn) return { ok: true, session: held };
+      const opened = await stub.upstream(name, {
+        serverId: server.server_id,
+        ...as,
+        lost: lost?.session_id ?? null,
+      });
       if (opened.ok) upstreamMemory.set(key, opened.session, clock() + KEEP_UPSTREAM_MS);
       return opened;
     },

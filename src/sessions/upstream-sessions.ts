@@ -1,9 +1,11 @@
 /** Sessions with legacy servers: opened and closed here, kept by the `Session` object they belong to. */
 
-import type { Target } from "../connector/exchange.ts";
 import { type ConnectFailure, closeSession, openSession } from "../connector/handshake.ts";
 import type { SseLink } from "../connector/sse-link.ts";
 import { openLine } from "../connector/transport.ts";
+import { NO_LEASE } from "../credentials/leases.ts";
+import type { Owner } from "../credentials/owner.ts";
+import type { TargetOf } from "../credentials/target.ts";
 import { GatewayError } from "../failure/gateway-error.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { Send } from "../platform/guarded-fetch.ts";
@@ -20,9 +22,21 @@ export type UpstreamHeld =
   | (Extract<UpstreamOpened, { ok: true }> & { readonly link: SseLink | null })
   | Extract<UpstreamOpened, { ok: false }>;
 
+/** Which session is wanted. */
+export interface UpstreamAsk {
+  readonly serverId: string;
+  /** Whose credential the server is shown. */
+  readonly owner: Owner;
+  /** The upstream token that the credential is of; null for static ones. */
+  readonly tokenId: string | null;
+  readonly subjectToken: string | null;
+  /** A session that the server has forgotten: it is not given back. */
+  readonly lost: string | null;
+}
+
 export interface UpstreamSessionDeps {
   readonly serverOf: (serverId: string) => Promise<ServerRecord | null>;
-  readonly targetOf: (record: ServerRecord) => Promise<Target>;
+  readonly targetOf: TargetOf;
   /** The way to a server. */
   readonly sendTo: (record: ServerRecord) => Send;
   readonly clock: Clock;
@@ -31,8 +45,11 @@ export interface UpstreamSessionDeps {
 }
 
 /** Names the endpoint and credential of a server; tells nothing about either. */
-export function targetKeyOf({ connection_type, server_url, auth_type, config_sealed }: ServerRecord): string {
-  return sha256Hex(JSON.stringify([connection_type, server_url, auth_type, config_sealed]));
+export function targetKeyOf(
+  { connection_type, server_url, auth_type, config_sealed }: ServerRecord,
+  tokenId: string | null,
+): string {
+  return sha256Hex(JSON.stringify([connection_type, server_url, auth_type, config_sealed, tokenId]));
 }
 
 export function createUpstreamSessions({ serverOf, targetOf, sendTo, clock, ttlMs }: UpstreamSessionDeps) {
@@ -59,15 +76,23 @@ export function createUpstreamSessions({ serverOf, targetOf, sendTo, clock, ttlM
 
   return {
     /** The present key of a server; empty when it is gone. */
-    async targetKey(serverId: string): Promise<string> {
+    async targetKey(serverId: string, tokenId: string | null): Promise<string> {
       const record = await serverOf(serverId);
-      return record === null ? "" : targetKeyOf(record);
+      return record === null ? "" : targetKeyOf(record, tokenId);
     },
 
-    async open(serverId: string): Promise<UpstreamHeld> {
+    async open(
+      serverId: string,
+      { owner, subjectToken }: Pick<UpstreamAsk, "owner" | "subjectToken">,
+    ): Promise<UpstreamHeld> {
       const record = await serverOf(serverId);
       if (record === null || !record.enabled) return gone;
-      const target = await targetOf(record);
+      const targeted = await targetOf(record, { owner, subjectToken, credentials: null });
+      if (!targeted.ok) {
+        return { ok: false, failure: { stage: "auth", message: NO_LEASE[targeted.why], isTimeout: false } };
+      }
+      const { target } = targeted;
+      const target_key = targetKeyOf(record, target.token?.token_id ?? null);
       const line = { send: sendWhileEnabled(record), target, timeoutMs: record.timeout_ms ?? DEFAULT_TIMEOUT_MS };
       const opened = await openLine(line, record.connection_type === "sse" ? "sse" : "http");
       if (!opened.ok) return opened;
@@ -77,16 +102,19 @@ export function createUpstreamSessions({ serverOf, targetOf, sendTo, clock, ttlM
         link?.close();
         return probed.ok ? gone : probed;
       }
-      return { ok: true, session: { ...probed.verdict.session, target_key: targetKeyOf(record) }, link };
+      return { ok: true, session: { ...probed.verdict.session, target_key }, link };
     },
 
     /** Best effort; a session that was opened for another endpoint or credential is left to end by itself. */
-    async close(serverId: string, session: OpenUpstream): Promise<void> {
+    async close(serverId: string, session: OpenUpstream, owner: Owner): Promise<void> {
       const record = await serverOf(serverId);
-      if (record === null || !record.enabled || targetKeyOf(record) !== session.target_key) return;
       // A link is the session, and whoever holds it closes it.
-      if (record.connection_type === "sse") return;
-      await closeSession(sendTo(record), await targetOf(record), session);
+      if (record === null || !record.enabled || record.connection_type === "sse") return;
+      const targeted = await targetOf(record, { owner, subjectToken: null, credentials: null });
+      if (!targeted.ok) return;
+      const { target } = targeted;
+      if (targetKeyOf(record, target.token?.token_id ?? null) !== session.target_key) return;
+      await closeSession(sendTo(record), target, session);
     },
   };
 }

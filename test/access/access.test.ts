@@ -13,12 +13,15 @@ const agentDoors = specs.filter(({ needs }) => needs === "agent");
 /** Routes that are no operations of the JSON API: middleware, the doors of agents, and what people see in a browser. */
 const PAGES = ["GET /openapi.json", "GET /docs", "GET /docs/docs.css"];
 const SIGN_IN = ["GET /oauth/authorize", "POST /oauth/authorize", "GET /oauth/callback", "GET /oauth/page.css"];
+const TICKET = "/connect/:ticket{[A-Za-z0-9_-]{43}}";
+const LINKING = [...[`GET ${TICKET}`, `POST ${TICKET}`, "GET /connect/callback", "GET /oauth/client-metadata.json"]];
 const RESOURCE = "/.well-known/oauth-protected-resource";
 const DOORS = [
   ...["/*", "/v1/*", "/api/*", "/mcp", "/mcp/:server"],
   ...[RESOURCE, `${RESOURCE}/mcp`, `${RESOURCE}/mcp/:server`],
   ...["/.well-known/oauth-authorization-server", "/oauth/token", "/oauth/register"],
-  ...[...PAGES, ...SIGN_IN].map((route) => route.replace(/^\w+ /, "")),
+  "/connect/*",
+  ...[...PAGES, ...SIGN_IN, ...LINKING].map((route) => route.replace(/^\w+ /, "")),
 ];
 
 const concrete = (path: string) => path.replaceAll(/:\w+/g, "any");
@@ -202,7 +205,7 @@ describe("the app", () => {
   it("has no route but its operations and the doors", () => {
     const routes = createApp().routes;
     const routed = routes.filter(({ method }) => method !== "ALL").map(({ method, path }) => `${method} ${path}`);
-    const known = [...PAGES, ...SIGN_IN, ...specs.map(({ method, path }) => `${method} ${path}`)];
+    const known = [...PAGES, ...SIGN_IN, ...LINKING, ...specs.map(({ method, path }) => `${method} ${path}`)];
     expect(routed.toSorted()).toEqual(known.toSorted());
     const others = new Set(routes.filter(({ method }) => method === "ALL").map(({ path }) => path));
     expect([...others].toSorted()).toEqual([...new Set([...DOORS, ...specs.map(({ path }) => path)])].toSorted());

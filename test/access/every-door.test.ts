@@ -35,7 +35,10 @@ function doors(snapshot: Snapshot, who: Principal, wish: Given) {
         sent.push(params.name);
         return Response.json({ jsonrpc: "2.0", id, result: { content: [] } });
       },
-      targetOf: async () => ({ server_id: "", server_url: "https://docs.example/mcp", headers: {} }),
+      targetOf: async () => ({
+        ok: true,
+        target: { server_id: "", server_url: "https://docs.example/mcp", headers: {}, token: null },
+      }),
       clock: () => 0,
       newId: () => "call",
     },

@@ -24,7 +24,7 @@ function snapshotOf(changes: Partial<ServerRecord>): Snapshot {
     repeatable: 0,
   });
   const tools = [tool("search", true), tool("Search", true), tool("erase", false)];
-  return compileSnapshot("default", { registry: 1, org: 1 }, [serverRecord(changes)], tools);
+  return compileSnapshot("default", { registry: 1, org: 1, credentials: 0 }, [serverRecord(changes)], tools);
 }
 
 const keyWith = (rules: Record<string, KeyRule>) => principalWith({ key: keyGrant(rules) });

@@ -7,6 +7,8 @@ import { d1VirtualKeyStore } from "../../src/access/virtual-keys.store.ts";
 import { d1CallStore } from "../../src/calls/calls.store.ts";
 import { d1CatalogStore } from "../../src/catalog/catalog.store.ts";
 import { d1ChangeStore } from "../../src/catalog/changes.store.ts";
+import { d1FlowStore } from "../../src/credentials/flows.store.ts";
+import { d1TokenStore } from "../../src/credentials/tokens.store.ts";
 import { d1BlocklistStore } from "../../src/instructions/blocklist.store.ts";
 import { d1InstructionStore } from "../../src/instructions/instructions.store.ts";
 import { d1OrgContextStore } from "../../src/registry/org-contexts.store.ts";
@@ -23,6 +25,8 @@ const STORES = {
   registry: d1RegistryStore,
   instructions: d1InstructionStore,
   blocklists: d1BlocklistStore,
+  tokens: d1TokenStore,
+  flows: d1FlowStore,
 };
 
 /** What is not of one org, and why. A store function that is new has to bind its org, or to stand here with a reason. */
@@ -34,6 +38,13 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   "catalog.stored": "the connector's, which works for every org that sees the server",
   "catalog.apply": "the connector's",
   "registry.recordSighting": "the connector's",
+  "registry.recordRegistration": "the connector's",
+  "flows.start": "writes a flow that names its own org",
+  "flows.ofTicket": "finds the org of a ticket, before it is known",
+  "flows.depart": "follows a read of the ticket",
+  "flows.take": "finds the org of a state, before it is known",
+  "tokens.disposals": "ends what is deleted already, of any org",
+  "tokens.disposed": "ends what is deleted already",
   "registry.insert": "writes a server whose orgs are an argument",
   "registry.update": "conditional on a record that was read in a scope",
   "registry.remove": "follows a read in a scope that may edit the server",
@@ -51,7 +62,7 @@ const ORG = "the-org-of-this-test";
 
 /** What belongs to orgs. */
 const TENANT_TABLES =
-  /\b(orgs|groups|members|group_members|virtual_keys|virtual_key_servers|server_contexts|tool_calls|servers|server_tools|tool_changes|instructions|instruction_revisions)\b/;
+  /\b(orgs|groups|members|group_members|virtual_keys|virtual_key_servers|server_contexts|tool_calls|servers|server_tools|tool_changes|instructions|instruction_revisions|tokens)\b/;
 
 /** A database that remembers each statement with what was bound to it. */
 function recordingDatabase() {
@@ -97,6 +108,9 @@ const INSTRUCTION = {
   ...{ group_id: "g", kind: "k", slug: "s", title: "", description: "", body: "b", frontmatter: {} },
   ...{ set_by: "x", updated_at: 0, expected_version: 1 },
 };
+const TOKEN = { token_id: "t", version: 1 };
+/** Functions whose first argument is an owner, whose org is a part of it. */
+const OWNED = /^tokens\.(?!list$)/;
 /** Where the order of arguments matters for the statement to be made at all. */
 const GIVEN: Readonly<Record<string, readonly unknown[]>> = {
   "members.list": [anything],
@@ -147,6 +161,10 @@ const GIVEN: Readonly<Record<string, readonly unknown[]>> = {
   "instructions.put": [[INSTRUCTION]],
   "instructions.history": [INSTRUCTION, anything],
   "instructions.revision": [INSTRUCTION, 1],
+  "tokens.put": [],
+  "tokens.renew": ["s", "t", { version: 2, modified: 0 }],
+  "tokens.markFailed": ["s", TOKEN, 0],
+  "tokens.list": [{}, { page: 0, page_size: 10 }],
   "blocklists.write": [{ terms: ["t"], forbid_attribution: true }],
   "orgContexts.put": [{ server_id: "s", context: "c", created: 0, created_by: "x", modified: 0, modified_by: "x" }],
 };
@@ -162,7 +180,8 @@ describe("every store", () => {
       const { db, statements } = recordingDatabase();
       const store = create(db) as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>;
       // What the database makes of it does not matter: a constraint may refuse rows of an org that is not there.
-      await store[name]?.(ORG, ...(GIVEN[id] ?? ARGUMENTS)).catch(() => undefined);
+      const whose = OWNED.test(id) ? { ...TOKEN, org_id: ORG, user_id: "u", server_id: "s", scopes: [] } : ORG;
+      await store[name]?.(whose, ...(GIVEN[id] ?? ARGUMENTS)).catch(() => undefined);
       const about = statements.filter(({ sql }) => TENANT_TABLES.test(sql.replaceAll('"', "")));
       expect(statements.some(({ bound }) => bound.includes(ORG))).toBe(true);
       for (const { sql, bound } of about) expect({ sql, isBound: bound.includes(ORG) }).toEqual({ sql, isBound: true });

@@ -103,7 +103,7 @@ describe("admission", () => {
     const known = { server_id: "srv_docs", auto: false, repeatable: 0, price_nano: null };
     const snapshot = compileSnapshot(
       "default",
-      { registry: 1, org: 1 },
+      { registry: 1, org: 1, credentials: 0 },
       [serverRecord()],
       [
         { ...known, tool: "search", allowed: true, approved_hash: "a" },
@@ -131,7 +131,12 @@ describe("admission", () => {
       { ...known, tool: "search", allowed: true },
       { ...known, tool: "erase", allowed: false },
     ];
-    const docs = compileSnapshot("default", { registry: 1, org: 1 }, [serverRecord()], catalog).servers.get("docs");
+    const docs = compileSnapshot(
+      "default",
+      { registry: 1, org: 1, credentials: 0 },
+      [serverRecord()],
+      catalog,
+    ).servers.get("docs");
     const user = principalWith({ kind: "user", id: "ann", key: null });
     const open = (who: Principal) =>
       [...(docs?.tools.values() ?? [])].flatMap((tool) =>

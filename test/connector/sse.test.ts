@@ -309,7 +309,7 @@ describe("a link", () => {
   async function linkTo(upstream: ReturnType<typeof sseServer>): Promise<SseLink> {
     const opened = await openSseLink({
       send: ({ url, ...init }) => upstream.network(new Request(url, init)),
-      target: { server_id: "srv_1", server_url: "https://old.example/sse", headers: {} },
+      target: { server_id: "srv_1", server_url: "https://old.example/sse", headers: {}, token: null },
       timeoutMs: 1_000,
     });
     if (!opened.ok) throw new Error("The link did not open");

@@ -102,16 +102,15 @@ describe("the state of a server", () => {
     }
   });
 
-  it("is disconnected while the registration is pending, also of one that was connected", async () => {
+  it("is disconnected while there is no registration, also of one that was connected", async () => {
     const { state, patch } = await start();
     expect(await state()).toEqual(CONNECTED);
     await patch({ auth_type: "oauth" });
-    expect(await state()).toEqual({ ...NOTHING, status: "pending_setup" });
+    expect(await state()).toEqual({ ...NOTHING, status: "error" });
     await patch({ auth_type: "none" });
     expect(await state()).toEqual(CONNECTED);
     const pending = await start({}, { name: "pending", auth_type: "per_user_oauth" });
-    expect(await pending.state()).toEqual({ ...NOTHING, status: "pending_setup" });
-    expect(pending.upstream.seen).toEqual([]);
+    expect(await pending.state()).toEqual({ ...NOTHING, status: "error" });
   });
 
   it("is disconnected while a stdio server waits for a bridge, and connected where the server is built in", async () => {

@@ -1,4 +1,5 @@
 /** The form of what the native API answers: the bare object, or a page (RB-39, PS-71). */
+import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
 import { operations } from "../../src/app.ts";
 import type { OperationSpec } from "../../src/http/operation.ts";
@@ -35,6 +36,17 @@ async function startFull() {
     ["PUT", `/v1/servers/${server_id}/contexts/acme`, { context: "two" }],
   ];
   for (const [method, path, body] of made) expect((await gateway.admin(method, path, body)).status).toBeLessThan(300);
+  await env.DB.batch([
+    env.DB.prepare("UPDATE servers SET auth_type = 'oauth' WHERE server_id = ?").bind(server_id),
+    env.DB.prepare("INSERT INTO tokens VALUES (?, '', '', 'tok_1', 1, NULL, NULL, 0, 0, '[]', 0, 0)").bind(server_id),
+    ...["ann", "bob"].map((user) =>
+      env.DB.prepare("INSERT INTO tokens VALUES (?, 'default', ?, ?, 1, NULL, NULL, 0, 0, '[]', 0, 0)").bind(
+        server_id,
+        user,
+        `tok_${user}`,
+      ),
+    ),
+  ]);
   const values: Record<string, string> = {
     server_id,
     org_id: "default",

@@ -58,6 +58,8 @@ describe("a new server", () => {
       revocation_endpoint: null,
       scopes: [],
       extra_auth_params: {},
+      grant_type: "authorization_code",
+      token_endpoint_auth_method: null,
       org_ids: [],
       allowed_tools: { read: true, search: true },
       tool_mode: "list",
@@ -93,7 +95,7 @@ describe("a new server", () => {
     });
   });
 
-  it("with OAuth is active when the admin gives the client, and pending where it must be registered [RB-13]", async () => {
+  it("with OAuth is active when the admin gives the client, and in error where it cannot be registered [RB-13]", async () => {
     const gateway = start();
     const secret = { ...OAUTH, client_secret: "canary-secret" };
     const manual = await create(gateway, { ...secret, scopes: ["b", "a"], extra_auth_params: { audience: "x" } });
@@ -102,7 +104,8 @@ describe("a new server", () => {
     const raw = JSON.stringify(await env.DB.prepare("SELECT * FROM servers").all());
     expect(raw).not.toContain("canary-secret");
     const dcr = await create(gateway, { name: "dcr", auth_type: "per_user_oauth" });
-    expect(dcr.body).toMatchObject({ status: "pending_setup", state: "disconnected", registration_mode: "dcr" });
+    // Nobody there answers as an authorization server would.
+    expect(dcr.body).toMatchObject({ status: "error", state: "disconnected", registration_mode: "dcr" });
   });
 
   it.each<[string, Record<string, unknown>, string]>([

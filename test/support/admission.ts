@@ -1,7 +1,7 @@
 /** What admission decides on, as values. */
 import type { KeyRule } from "../../src/access/virtual-key.ts";
 import type { KeyGrant, Principal } from "../../src/identity/principal.ts";
-import { NO_OAUTH } from "../../src/registry/oauth-fields.ts";
+import { NO_OAUTH, NOTHING_FOUND } from "../../src/registry/oauth-fields.ts";
 import type { ServerRecord } from "../../src/registry/server-record.ts";
 
 /** A server that is on and connected, with a list of allowed tools. */
@@ -21,6 +21,8 @@ export const serverRecord = (changes: Partial<ServerRecord> = {}): ServerRecord 
   client_secret_sealed: null,
   stdio_config: null,
   ...NO_OAUTH,
+  ...NOTHING_FOUND,
+  oauth_config_id: null,
   auto_all: false,
   definition_policy: "pin",
   is_code_mode_client: false,

@@ -76,7 +76,7 @@ export const registry = fc
         approved_hash: row.tool,
       })),
     );
-    return compileSnapshot("default", { registry: 1, org: 1 }, records, catalog);
+    return compileSnapshot("default", { registry: 1, org: 1, credentials: 0 }, records, catalog);
   });
 
 const rule = fc.oneof(

@@ -1,7 +1,7 @@
 /** Tool calls of legacy clients: what goes out to servers of either era, and how their answers come back. */
 import { applyEdits } from "../../platform/json-text.ts";
 import { isObject } from "../../platform/json-value.ts";
-import type { ClientSide } from "../client-side.ts";
+import { type ClientSide, linkText } from "../client-side.ts";
 import { toLegacyServer, toModernServer } from "../forwarding.ts";
 import { errorText, idEdit, outcomeOf, progressFor, resultEdit, resultText, unknownTool } from "../rpc-text.ts";
 
@@ -44,7 +44,24 @@ export const legacyClient: ClientSide = {
     return { text: resultText(JSON.stringify(result), id ?? "null"), status: 200 };
   },
 
+  linkNeeded(link, message) {
+    const text = linkText(link);
+    return this.failure({ code: "upstream_failed", reason: text, text, timeoutMs: null }, message);
+  },
+
   refusal: (_, name, { id }) => ({ text: errorText(unknownTool(name), id), status: 200 }),
 
   error: (error, _status, id) => ({ text: errorText(error, id), status: 200 }),
+};
+
+/** A client of 2025-11-25 that has said that it shows links to a person (protocol.md 4.3, P-31). */
+export const linkingLegacyClient: ClientSide = {
+  ...legacyClient,
+
+  linkNeeded(link, { id }) {
+    const message = `Link your account on ${link.server.display_name}`;
+    const elicitation = { mode: "url", elicitationId: link.flow_id, url: link.url, message };
+    const error = { code: -32042, message: "An account has to be linked.", data: { elicitations: [elicitation] } };
+    return { text: errorText(error, id ?? "null"), status: 200 };
+  },
 };

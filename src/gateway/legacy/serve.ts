@@ -1,6 +1,7 @@
 /** Serving legacy clients: rungs 3.4 of protocol.md, with sessions and without. */
 
 import { randomToken } from "../../platform/ids.ts";
+import { isObject } from "../../platform/json-value.ts";
 import { POSTERN } from "../../platform/version.ts";
 import { defaultSessionName, type SessionFacts } from "../../sessions/session.ts";
 import { messageResponse } from "../answer.ts";
@@ -10,7 +11,7 @@ import { introduce } from "../introduce.ts";
 import type { DoorRequest } from "../request.ts";
 import { errorText, resultText } from "../rpc-text.ts";
 import { listTools } from "../tool-list.ts";
-import { legacyClient } from "./client-side.ts";
+import { legacyClient, linkingLegacyClient } from "./client-side.ts";
 
 /** The legacy revisions that are served, oldest first; HTTP+SSE is not one for clients (protocol.md 1.1). */
 const REVISIONS = ["2025-03-26", "2025-06-18", "2025-11-25"];
@@ -90,7 +91,14 @@ async function initialize(request: DoorRequest, message: ClientMessage): Promise
   if (typeof asked !== "string") return refuse(request, 200, -32602, "protocolVersion must be a string.", id);
   const revision = REVISIONS.includes(asked) ? asked : LATEST;
   const sessionId = `ses_${randomToken(24)}`;
-  await services.sessions.open(sessionId, { principal_id: principal.id, org_id: principal.org, door, revision });
+  const takes_links = revision === LATEST && takesLinks(message.params["capabilities"]);
+  await services.sessions.open(sessionId, {
+    principal_id: principal.id,
+    org_id: principal.org,
+    door,
+    revision,
+    takes_links,
+  });
   const instructions = await introduce(request);
   const result = {
     protocolVersion: revision,
@@ -100,6 +108,12 @@ async function initialize(request: DoorRequest, message: ClientMessage): Promise
   };
   const headers = { [SESSION_HEADER]: sessionId };
   return messageResponse(resultText(JSON.stringify(result), id), 200, request.accepts, headers);
+}
+
+/** Whether a client says that it shows links to a person; before 2025-11-25 there is no such word. */
+function takesLinks(capabilities: unknown): boolean {
+  const elicitation = isObject(capabilities) ? capabilities["elicitation"] : undefined;
+  return isObject(elicitation) && isObject(elicitation["url"]);
 }
 
 async function serveRequest(
@@ -119,7 +133,8 @@ async function serveRequest(
     }
     case "tools/call": {
       const name = session?.id ?? defaultSessionName(principal.org, principal.id);
-      return serveToolCall(request, legacyClient, message, { name, id: session?.id ?? null });
+      const side = session?.facts.takes_links === true ? linkingLegacyClient : legacyClient;
+      return serveToolCall(request, side, message, { name, id: session?.id ?? null });
     }
     default:
       return refuse(request, 200, -32601, "This method is not offered here.", id);

@@ -1,12 +1,13 @@
 /** Tool calls of modern clients: what goes out to servers of either era, and how their answers come back. */
 import type { Received } from "../../connector/exchange.ts";
 import { applyEdits, memberOf } from "../../platform/json-text.ts";
+import { isObject } from "../../platform/json-value.ts";
 import { POSTERN } from "../../platform/version.ts";
 import type { ClientMessage } from "../client-message.ts";
-import type { ClientSide, ShapedResponse } from "../client-side.ts";
-import { toLegacyServer, toModernServer } from "../forwarding.ts";
+import { type ClientSide, linkText, type ShapedResponse } from "../client-side.ts";
+import { LINK_ANSWER, toLegacyServer, toModernServer } from "../forwarding.ts";
 import { errorText, idEdit, outcomeOf, progressFor, resultEdit, resultText, unknownTool } from "../rpc-text.ts";
-import { LOG_LEVEL } from "./ladder.ts";
+import { CAPABILITIES, LOG_LEVEL } from "./ladder.ts";
 
 const SERVER_INFO = "io.modelcontextprotocol/serverInfo";
 
@@ -43,10 +44,36 @@ export const modernClient: ClientSide = {
     return { text: resultText(JSON.stringify(result), id ?? "null"), status: 200 };
   },
 
+  linkNeeded(link, message) {
+    const { params, meta, id } = message;
+    const answers = isObject(params["inputResponses"]) ? params["inputResponses"] : {};
+    const answer = answers[LINK_ANSWER];
+    // Who has said no is not asked again by the same call.
+    const isDeclined = isObject(answer) && answer["action"] !== "accept";
+    if (!takesLinks(meta) || isDeclined) {
+      const text = isDeclined ? `The account was not linked. ${linkText(link)}` : linkText(link);
+      return this.failure({ code: "upstream_failed", reason: text, text, timeoutMs: null }, message);
+    }
+    const elicitation = { mode: "url", url: link.url, message: `Link your account on ${link.server.display_name}` };
+    const result = {
+      resultType: "input_required",
+      inputRequests: { [LINK_ANSWER]: { method: "elicitation/create", params: elicitation } },
+      _meta: { [SERVER_INFO]: POSTERN },
+    };
+    return { text: resultText(JSON.stringify(result), id ?? "null"), status: 200 };
+  },
+
   refusal: (_, name, { id }) => ({ text: errorText(unknownTool(name), id), status: 200 }),
 
   error: (error, status, id) => ({ text: errorText(error, id), status }),
 };
+
+/** Whether this request says that links can be shown to a person (P-17). */
+function takesLinks(meta: Readonly<Record<string, unknown>>): boolean {
+  const capabilities = meta[CAPABILITIES];
+  const elicitation = isObject(capabilities) ? capabilities["elicitation"] : undefined;
+  return isObject(elicitation) && isObject(elicitation["url"]);
+}
 
 const LEVELS = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 

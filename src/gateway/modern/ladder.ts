@@ -7,7 +7,7 @@ import { decodeHeaderValue } from "./header-value.ts";
 export const REVISION = "2026-07-28";
 
 const CLIENT_INFO = "io.modelcontextprotocol/clientInfo";
-const CAPABILITIES = "io.modelcontextprotocol/clientCapabilities";
+export const CAPABILITIES = "io.modelcontextprotocol/clientCapabilities";
 export const LOG_LEVEL = "io.modelcontextprotocol/logLevel";
 
 /** Where the value of `Mcp-Name` comes from, by method. */

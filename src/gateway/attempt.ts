@@ -1,0 +1,223 @@
+/** One attempt at a tool call: a request to the server, what it streams, and how that can end (PS-31). */
+
+import type { Tool } from "../catalog/snapshot.ts";
+import { tellLegacy, type UpstreamSession } from "../connector/ask.ts";
+import { type Deadline, startDeadline } from "../connector/deadline.ts";
+import { type Exchange, ExchangeBroken, exchange, type Received, type Target } from "../connector/exchange.ts";
+import { BREAKAGES, failureOf } from "../connector/handshake.ts";
+import { scopesAskedFor } from "../credentials/challenge.ts";
+import type { Send } from "../platform/guarded-fetch.ts";
+import type { ServerRecord } from "../registry/server-record.ts";
+import type { ShapedResponse } from "./client-side.ts";
+import type { CallEvent, ToolCall, ToolCallDeps } from "./tool-call.ts";
+
+/** Rounds of one call at most, whatever the reason for the second (PS-31). */
+export const MAX_TRIES = 2;
+
+/** Deadline of a call when no admin set one (PS-30). */
+const CALL_TIMEOUT_MS = 60_000;
+
+/** What is known of a call while it runs. */
+export interface Progress {
+  /** Rounds that have begun, each with a request or with what has kept one from being sent. */
+  tries: number;
+  attempts: number;
+  upstreamStart: number | null;
+}
+
+/** Why there was no answer; `timeoutMs` when it was waited for that long. */
+export interface NoAnswer {
+  readonly reason: string;
+  readonly timeoutMs?: number;
+  /** The server does not accept the account, or does not let it do this: scopes that it asks for besides. */
+  readonly scopes?: readonly string[];
+}
+
+export type Attempt =
+  | { readonly kind: "response"; readonly response: ShapedResponse }
+  | (NoAnswer & {
+      readonly kind: "failed";
+      readonly retry: "never" | "repeatable" | "always" | "new session" | "new token";
+    });
+
+/** One request upstream, to its end. */
+export async function* attemptCall(
+  deps: ToolCallDeps,
+  call: ToolCall,
+  tool: Tool,
+  target: Target,
+  session: UpstreamSession | null,
+  progress: Progress,
+): AsyncGenerator<CallEvent, Attempt> {
+  const { record } = tool.server;
+  const { message, side } = call;
+  const era = record.era ?? "legacy";
+  // A client without a session of its own shares one upstream, where its ids may be another client's as well.
+  const ownId = era === "legacy" && call.sessionId === null ? JSON.stringify(crypto.randomUUID()) : null;
+  const forwarding = { message, toolName: tool.name, session, ownId, headers: call.headers };
+  const send = deps.sendTo(record, call.sessionName);
+  const timeoutMs = record.timeout_ms ?? CALL_TIMEOUT_MS;
+  const deadline = startDeadline(timeoutMs, call.left);
+  progress.attempts++;
+  progress.upstreamStart ??= deps.clock();
+  let end = () => endRequest(deadline);
+  try {
+    const result = await exchange(send, target, side.request(forwarding, era), deadline);
+    const id = ownId ?? message.id;
+    const from = { era, serverInfo: record.server_info };
+    switch (result.kind) {
+      case "message": {
+        const { status } = result;
+        // The second time it is the server's answer to the call.
+        const isLost = isLostSession(status, session) && progress.tries < MAX_TRIES;
+        if (isLost) return { kind: "failed", reason: `${SAYS} ${status}.`, retry: "new session" };
+        if (status === 401 || status === 403) return statusFailure(result, session, target);
+        if (!isResponse(result.message, id)) return brokenFailure(new ExchangeBroken("not_mcp"), timeoutMs);
+        return { kind: "response", response: side.response(result.message, { ...from, status }, message) };
+      }
+      case "stream": {
+        yield { kind: "streaming" };
+        const response = yield* readStream(deps, call, result.messages, {
+          record,
+          send,
+          target,
+          session,
+          deadline,
+          id,
+        });
+        if (response === null) return brokenFailure(new ExchangeBroken("cut"), timeoutMs);
+        end = () => call.waitUntil(drain(result.messages, deadline));
+        return { kind: "response", response: side.response(response, { ...from, status: 200 }, message) };
+      }
+      case "status":
+        return statusFailure(result, session, target);
+      case "broken":
+        return brokenFailure(result, timeoutMs);
+    }
+  } catch (thrown) {
+    if (thrown instanceof ExchangeBroken) return brokenFailure(thrown, timeoutMs);
+    throw thrown;
+  } finally {
+    end();
+  }
+}
+
+/** Whatever the server still sends for a request, nobody waits for. */
+function endRequest(deadline: Deadline): void {
+  deadline.abort();
+  deadline.clear();
+}
+
+const DRAIN_MS = 1_000;
+
+/**
+ * A server ends its stream right behind the response. Reading to that end keeps the connection for the next call, and
+ * the server is not told of a client that left.
+ */
+async function drain(messages: AsyncGenerator<Received>, deadline: Deadline): Promise<void> {
+  const timer = setTimeout(deadline.abort, DRAIN_MS);
+  try {
+    while (!(await messages.next()).done);
+  } catch {
+    // The response is there; how its stream ends changes nothing.
+  } finally {
+    clearTimeout(timer);
+    endRequest(deadline);
+  }
+}
+
+const SAYS = "The server answered with HTTP";
+
+function isLostSession(status: number, session: UpstreamSession | null): boolean {
+  return session !== null && session.session_id !== null && (status === 404 || status === 400);
+}
+
+function statusFailure(
+  { status, challenge }: { readonly status: number; readonly challenge: string | null },
+  session: UpstreamSession | null,
+  { token }: Target,
+): Attempt {
+  if (isLostSession(status, session)) return { kind: "failed", reason: `${SAYS} ${status}.`, retry: "new session" };
+  const reason = failureOf({ kind: "status", status }, "connect").message;
+  // A fixed credential is refused a second time as well (CN-11).
+  if (token === null) return { kind: "failed", reason, retry: retryAfter(status) };
+  if (status === 401) return { kind: "failed", reason, retry: "new token", scopes: [] };
+  const scopes = status === 403 ? scopesAskedFor(challenge) : null;
+  return { kind: "failed", reason, retry: retryAfter(status), ...(scopes === null ? {} : { scopes }) };
+}
+
+/**
+ * A 5xx without an MCP message comes from something in front of the server, which did not get the call (PS-31); except
+ * for those that say that an answer was waited for in vain: 504, and Cloudflare's 520 and 524.
+ */
+function retryAfter(status: number): "never" | "repeatable" | "always" {
+  if (status < 500) return "never";
+  return status === 504 || status === 520 || status === 524 ? "repeatable" : "always";
+}
+
+/** PS-31: a call that the server may have got is sent again only if its tool allows that. */
+function brokenFailure(
+  { breakage }: Pick<Extract<Exchange, { kind: "broken" }>, "breakage">,
+  timeoutMs: number,
+): Attempt {
+  const retry = breakage === "lost" || breakage === "timeout" || breakage === "cut" ? "repeatable" : "never";
+  return { kind: "failed", reason: BREAKAGES[breakage], retry, ...(breakage === "timeout" ? { timeoutMs } : {}) };
+}
+
+/** Passes on what belongs to the call until its response; null when the stream ends without one. */
+async function* readStream(
+  deps: ToolCallDeps,
+  call: ToolCall,
+  messages: AsyncGenerator<Received>,
+  at: {
+    record: ServerRecord;
+    send: Send;
+    target: Target;
+    session: UpstreamSession | null;
+    deadline: Deadline;
+    id: string | null;
+  },
+): AsyncGenerator<CallEvent, Received | null> {
+  // By hand: leaving a `for await` would close the stream, and with it the connection.
+  for (let next = await messages.next(); !next.done; next = await messages.next()) {
+    const received = next.value;
+    const { method, id } = received.value;
+    if (method === undefined) {
+      // A response to something else, or a second one, is dropped (P-72).
+      if (isResponse(received, at.id)) return received;
+    } else if (id !== undefined) {
+      await answerServer(at, method, id);
+    } else {
+      if (method === "notifications/progress") at.deadline.restart();
+      // What fails here is tried again by the connector's own alarm.
+      if (method === "notifications/tools/list_changed") {
+        const owner = { org_id: call.principal.org, user_id: call.principal.id };
+        call.waitUntil(deps.rediscover(at.record, owner).catch(() => undefined));
+      }
+      const text = call.side.notification(received, call.message);
+      if (text !== null) yield { kind: "notification", text };
+    }
+  }
+  return null;
+}
+
+/** A request of the server: nothing was declared to it, so it gets a pong or a refusal. */
+async function answerServer(
+  { send, target, session }: { send: Send; target: Target; session: UpstreamSession | null },
+  method: unknown,
+  id: unknown,
+): Promise<void> {
+  if (session === null) return;
+  const refusal = { error: { code: -32601, message: "This client has not declared that." } };
+  const answer = method === "ping" ? { result: {} } : refusal;
+  await tellLegacy({ send, target, timeoutMs: ANSWER_TIMEOUT_MS }, session, { id, ...answer });
+}
+
+const ANSWER_TIMEOUT_MS = 10_000;
+
+/** Whether a message answers the request with that id; servers leave the id out where they could not read it. */
+function isResponse({ value }: Received, id: string | null): boolean {
+  if ("method" in value || !("result" in value || "error" in value)) return false;
+  if (value["id"] === undefined || value["id"] === null) return "error" in value;
+  return id !== null && JSON.parse(id) === value["id"];
+}
