@@ -196,7 +196,12 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     targetOf,
     upstreamSession: (name, { record }, as, lost) => sessions.upstream(name, record, as, lost),
     startLink: (record, owner, { self, scopes }) =>
-      credentials.flows.start(record, { owner, person: owner.user_id, self, scopes }),
+      credentials.flows[scopes.length > 0 ? "startWider" : "start"](record, {
+        owner,
+        person: owner.user_id,
+        self,
+        scopes,
+      }),
     rediscover: async ({ server_id, auth_type }, owner) => {
       await connectors.discover(server_id, undefined, auth_type === "per_user_oauth" ? owner : undefined);
       onWritten();
@@ -247,7 +252,14 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     clock,
   });
 
-  const virtualKeys = createVirtualKeys({ store: keyStore, onWritten, uses: memory.keyUses, clock, newId });
+  const virtualKeys = createVirtualKeys({
+    store: keyStore,
+    onWritten,
+    onTokensDeleted: () => credentials.tokens.disposeNow(null),
+    uses: memory.keyUses,
+    clock,
+    newId,
+  });
   const connector = createConnector({
     registry: { ...registryStore, get: serverOf },
     catalog: catalogStore,
@@ -337,6 +349,7 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
       members: memberStore,
       defaultOrg: config.defaultOrg,
       onWritten,
+      onTokensDeleted: () => credentials.tokens.disposeNow(null),
       clock,
     }),
     instructions: createInstructions(instructionsDeps),

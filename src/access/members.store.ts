@@ -1,6 +1,7 @@
 import { and, asc, count, eq, sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/d1";
 import { generations } from "../catalog/catalog.tables.ts";
+import { tokens } from "../credentials/credentials.tables.ts";
 import { GatewayError } from "../failure/gateway-error.ts";
 import { withOutages } from "../failure/unavailable.ts";
 import type { PageRequest } from "../http/page.ts";
@@ -138,6 +139,7 @@ export function d1MemberStore(d1: D1Database): MemberStore {
           demandAnother(orgId, userId, keepsAdmin),
           db.delete(members).where(ofMember(orgId, userId)).returning({ id: members.user_id }),
           raiseGeneration(orgId),
+          db.delete(tokens).where(and(eq(tokens.org_id, orgId), eq(tokens.user_id, userId))),
         ]);
         return removed.length > 0;
       } catch (cause) {

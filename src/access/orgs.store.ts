@@ -1,6 +1,7 @@
 import { and, asc, count, eq, sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/d1";
 import { generations } from "../catalog/catalog.tables.ts";
+import { tokens } from "../credentials/credentials.tables.ts";
 import { GatewayError } from "../failure/gateway-error.ts";
 import { withOutages } from "../failure/unavailable.ts";
 import type { PageRequest } from "../http/page.ts";
@@ -130,6 +131,7 @@ export function d1OrgStore(d1: D1Database): OrgStore {
           db.delete(generations).where(and(eq(generations.org_id, orgId), sql`changes() > 0`)),
           db.delete(serverOrgs).where(eq(serverOrgs.org_id, orgId)),
           db.delete(serverContexts).where(eq(serverContexts.org_id, orgId)),
+          db.delete(tokens).where(eq(tokens.org_id, orgId)),
         ]);
         return removed.length > 0;
       } catch (cause) {

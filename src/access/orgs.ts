@@ -16,10 +16,12 @@ export interface OrgsDeps {
   readonly defaultOrg: string;
   /** What follows a committed write: this isolate forgets what it verified. */
   readonly onWritten: () => void;
+  /** Upstream tokens have been deleted: their values are ended, here and upstream (PS-57). */
+  readonly onTokensDeleted: () => Promise<void>;
   readonly clock: Clock;
 }
 
-export function createOrgs({ orgs, members, defaultOrg, onWritten, clock }: OrgsDeps) {
+export function createOrgs({ orgs, members, defaultOrg, onWritten, onTokensDeleted, clock }: OrgsDeps) {
   /** @throws GatewayError `not_found` */
   async function requireGroup(orgId: string, groupId: string): Promise<Group> {
     const group = await orgs.group(orgId, groupId);
@@ -68,6 +70,7 @@ export function createOrgs({ orgs, members, defaultOrg, onWritten, clock }: Orgs
       if (orgId === defaultOrg) throw new GatewayError("conflict", "The default org cannot be deleted.");
       if (!(await orgs.remove(orgId))) throw new GatewayError("not_found", "There is no such org.");
       onWritten();
+      await onTokensDeleted();
     },
 
     async groups(orgId: string, query: PageQuery): Promise<Page<Group>> {
@@ -172,6 +175,7 @@ export function createOrgs({ orgs, members, defaultOrg, onWritten, clock }: Orgs
         throw new GatewayError("not_found", "There is no such member of the org.");
       }
       onWritten();
+      await onTokensDeleted();
     },
   };
 

@@ -1,6 +1,7 @@
 import { and, asc, count, eq, inArray, or, type SQL, sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/d1";
 import { generations } from "../catalog/catalog.tables.ts";
+import { tokens } from "../credentials/credentials.tables.ts";
 import { GatewayError } from "../failure/gateway-error.ts";
 import { withOutages } from "../failure/unavailable.ts";
 import type { PageRequest } from "../http/page.ts";
@@ -298,6 +299,8 @@ export function d1VirtualKeyStore(d1: D1Database): VirtualKeyStore {
       const [removed] = await db.batch([
         db.delete(virtualKeys).where(ofOrg(orgId, keyId)).returning({ id: virtualKeys.virtual_key_id }),
         raiseGeneration(orgId),
+        // The accounts that were linked for it were its own (PS-9).
+        db.delete(tokens).where(and(eq(tokens.org_id, orgId), eq(tokens.user_id, `key:${keyId}`))),
       ]);
       return removed.length > 0;
     },

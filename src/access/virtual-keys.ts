@@ -15,6 +15,8 @@ export interface VirtualKeysDeps {
   readonly store: VirtualKeyStore;
   /** What follows a committed write: this isolate forgets what it verified. */
   readonly onWritten: () => void;
+  /** Upstream tokens have been deleted: their values are ended, here and upstream (PS-57). */
+  readonly onTokensDeleted: () => Promise<void>;
   /** The keys whose use has been noted, until the minute is over. */
   readonly uses: ExpiringMap<string, true>;
   readonly clock: Clock;
@@ -30,7 +32,7 @@ const MINUTE_MS = 60_000;
 
 export type VirtualKeys = ReturnType<typeof createVirtualKeys>;
 
-export function createVirtualKeys({ store, onWritten, uses, clock, newId }: VirtualKeysDeps) {
+export function createVirtualKeys({ store, onWritten, onTokensDeleted, uses, clock, newId }: VirtualKeysDeps) {
   async function withServers(orgId: string, keys: readonly VirtualKey[]): Promise<AssignedKey[]> {
     const ids = keys.map(({ virtual_key_id }) => virtual_key_id);
     const assigned = await store.assignments(orgId, ids);
@@ -157,6 +159,7 @@ export function createVirtualKeys({ store, onWritten, uses, clock, newId }: Virt
     async remove(orgId: string, keyId: string): Promise<void> {
       if (!(await store.remove(orgId, keyId))) throw notFound();
       onWritten();
+      await onTokensDeleted();
     },
   };
 }

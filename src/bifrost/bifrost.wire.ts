@@ -162,6 +162,15 @@ export const PartlyDone = z.strictObject({
 });
 
 /** The error body (BF-45). */
+const AuthRequired = z.strictObject({
+  mcp_client_id: z.string(),
+  mcp_client_name: z.string(),
+  /** To be opened in a browser. */
+  authorize_url: z.string(),
+  session_id: z.string(),
+  message: z.string(),
+});
+
 export const BifrostError = z
   .strictObject({
     is_bifrost_error: z.literal(false),
@@ -171,6 +180,7 @@ export const BifrostError = z
       code: z.string(),
       field: z.string().optional().describe("The one field to blame, where there is one."),
       request_id: z.string(),
+      mcp_auth_required: AuthRequired.optional().describe("What the caller has to link first (BF-60)."),
     }),
   })
   .meta({ id: "BifrostError" });

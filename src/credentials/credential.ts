@@ -2,12 +2,13 @@
  * The life of one upstream credential: lent out while it is good, renewed once for all who wait, kept until its
  * successor is stored. Runs in the `Credential` object of its owner, so that there is one of it in the world.
  */
+import { GatewayError } from "../failure/gateway-error.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { NewId } from "../platform/ids.ts";
 import { causesOf, log } from "../platform/log.ts";
 import type { ServerRecord } from "../registry/server-record.ts";
 import type { Owner } from "./owner.ts";
-import { expiryOf, freshUntil, type TokenClient, type TokenRow, type TokenValue } from "./token.ts";
+import { expiryOf, freshUntil, isDue, type TokenClient, type TokenRow, type TokenValue } from "./token.ts";
 import type { TokenAnswer, TokenOutcome } from "./token-answer.ts";
 import type { Disposal, TokenStore } from "./tokens.store.ts";
 import type { TokenRef, Vault } from "./vault.ts";
@@ -78,6 +79,8 @@ export type NoLease =
   | "none"
   /** It has to be authorized again. */
   | "refresh_failed"
+  /** Its sealed value does not open: that is no absence of one (CN-1, PS-50). */
+  | "unreadable"
   /** The server refuses it, and there is no way to another. */
   | "refused"
   /** It cannot be renewed now (PS-56). */
@@ -291,10 +294,7 @@ export function createCredential(deps: CredentialDeps) {
       held !== null && ask.refused?.token_id === held.row.token_id && ask.refused.version >= held.row.version;
     const isFailed = held?.row.refresh_failed === true && record.grant_type === "authorization_code";
     if (isFailed) return { ok: false, why: "refresh_failed" };
-    if (held !== null && !isRefused) {
-      const due = freshUntil(held.row);
-      if (due === null || clock() < due) return lend(held, due);
-    }
+    if (held !== null && !isRefused && !isDue(held.row, clock())) return lend(held, freshUntil(held.row));
     if (!canRenew(held, record, ask)) {
       if (held === null || (!isRefused && hasEnded(held.row))) return { ok: false, why: "none" };
       return isRefused ? { ok: false, why: "refused" } : lend(held, held.row.expires_at);
@@ -308,8 +308,16 @@ export function createCredential(deps: CredentialDeps) {
   }
 
   return {
-    /** Lends the token, renewed if need be. @throws GatewayError `unavailable`, `sealed_payload_invalid` */
-    lease: leaseOf,
+    /** Lends the token, renewed if need be. @throws GatewayError `unavailable` */
+    async lease(ask: LeaseAsk): Promise<LeaseAnswer> {
+      try {
+        return await leaseOf(ask);
+      } catch (thrown) {
+        if (GatewayError.from(thrown).code !== "sealed_payload_invalid") throw thrown;
+        log("error", "token_unreadable", { server_id: serverId, ...owner, causes: causesOf(thrown) });
+        return { ok: false, why: "unreadable" };
+      }
+    },
 
     /**
      * Takes the token of a new authorization in the place of whatever there was.

@@ -52,7 +52,7 @@ export interface LinkAsk {
   readonly person: string | null;
   /** The gateway's own origin. */
   readonly self: string;
-  /** Scopes that the server has asked for (P-62). */
+  /** Scopes to ask for besides those of the server. */
   readonly scopes: readonly string[];
 }
 
@@ -70,16 +70,6 @@ export type Flows = ReturnType<typeof createFlows>;
 export function createFlows(deps: FlowsDeps) {
   const { store, tokens, serverOf, clientOf, sealer, clock, newId } = deps;
 
-  async function scopesWith(record: ServerRecord, owner: Owner, asked: readonly string[]): Promise<string[]> {
-    if (asked.length === 0) return [];
-    const granted = (await tokens.get(owner, record.server_id))?.scopes ?? [];
-    // What has been granted already is not asked for in vain a second time.
-    if (asked.every((scope) => granted.includes(scope))) {
-      throw new GatewayError("upstream_failed", "The server asks for more than the linked account was granted.");
-    }
-    return [...new Set([...granted, ...asked])];
-  }
-
   /** @throws GatewayError `invalid_state` */
   async function requireServer(flow: Flow | null): Promise<OpenFlow> {
     const record = flow === null ? null : await serverOf(flow.server_id);
@@ -95,37 +85,49 @@ export function createFlows(deps: FlowsDeps) {
     return { flow, record };
   }
 
+  /**
+   * Begins a flow (RB-35).
+   *
+   * @throws GatewayError `conflict` for a server whose registration is not complete
+   */
+  async function start(record: ServerRecord, { owner, person, self, scopes }: LinkAsk): Promise<Link> {
+    if (record.status !== "active") {
+      throw new GatewayError("conflict", "The server's registration is not complete, so nobody can link an account.");
+    }
+    const ticket = randomToken(32);
+    const state = stateOf(ticket);
+    const now = clock();
+    const flow: Flow = {
+      flow_id: newId("flow"),
+      ticket_hash: sha256Hex(ticket),
+      state_hash: sha256Hex(state),
+      kind: isServerItself(owner) ? "server" : isTrial(owner) ? "trial" : "user",
+      server_id: record.server_id,
+      ...owner,
+      person,
+      scopes,
+      browser_hash: null,
+      redirect_uri: null,
+      verifier_sealed: null,
+      issuer: null,
+      expires_at: now + FLOW_MS,
+    };
+    await store.start(flow, now);
+    return { flow_id: flow.flow_id, url: `${self}/connect/${ticket}`, state, expires_at: flow.expires_at };
+  }
+
   return {
+    start,
+
     /**
-     * Begins a flow (RB-35).
+     * Begins a flow for more scopes than the owner has granted (P-62): those, and the granted ones.
      *
-     * @throws GatewayError `conflict` for a server whose registration is not complete; `upstream_failed` for scopes that
-     *   the owner has granted already
+     * @returns Null when all of them have been granted already: another consent would change nothing.
      */
-    async start(record: ServerRecord, { owner, person, self, scopes }: LinkAsk): Promise<Link> {
-      if (record.status !== "active") {
-        throw new GatewayError("conflict", "The server's registration is not complete, so nobody can link an account.");
-      }
-      const ticket = randomToken(32);
-      const state = stateOf(ticket);
-      const now = clock();
-      const flow: Flow = {
-        flow_id: newId("flow"),
-        ticket_hash: sha256Hex(ticket),
-        state_hash: sha256Hex(state),
-        kind: isServerItself(owner) ? "server" : isTrial(owner) ? "trial" : "user",
-        server_id: record.server_id,
-        ...owner,
-        person,
-        scopes: await scopesWith(record, owner, scopes),
-        browser_hash: null,
-        redirect_uri: null,
-        verifier_sealed: null,
-        issuer: null,
-        expires_at: now + FLOW_MS,
-      };
-      await store.start(flow, now);
-      return { flow_id: flow.flow_id, url: `${self}/connect/${ticket}`, state, expires_at: flow.expires_at };
+    async startWider(record: ServerRecord, ask: LinkAsk): Promise<Link | null> {
+      const granted = (await tokens.get(ask.owner, record.server_id))?.scopes ?? [];
+      if (ask.scopes.every((scope) => granted.includes(scope))) return null;
+      return start(record, { ...ask, scopes: [...new Set([...granted, ...ask.scopes])] });
     },
 
     /** The flow of a ticket, which is not used up by looking. @throws GatewayError `invalid_state` */

@@ -111,6 +111,7 @@ async function tokenLease(
 export const NO_LEASE: Readonly<Record<NoLease, string>> = {
   none: "No account is linked with this server yet.",
   refresh_failed: "The account linked with this server has to be linked again.",
+  unreadable: "The stored credential does not open with the present keys. It has to be linked again.",
   refused: "The server refuses the account that is linked with it.",
   later: "The gateway cannot renew the credential now.",
 };

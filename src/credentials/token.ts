@@ -68,12 +68,21 @@ export function expiryOf(
     : { expires_at: now + expires_in * 1_000, assumed_expiry: null };
 }
 
+/** Whether a token is to be renewed. @param now Milliseconds since the Unix epoch. */
+export function isDue(row: TokenRow, now: number): boolean {
+  const end = endOf(row);
+  return isExpired(end === null ? null : end / 1_000, now / 1_000);
+}
+
+/** CN-21: an assumed expiry leads to a refresh, and to nothing where there is no refresh token. */
+function endOf({ expires_at, assumed_expiry, has_refresh_token }: TokenRow): number | null {
+  return expires_at ?? (has_refresh_token ? assumed_expiry : null);
+}
+
 /**
  * Until when a token is lent out without asking, in milliseconds; null for one that is used until it is refused.
- *
- * @see CN-21: an assumed expiry leads to a refresh, and to nothing where there is no refresh token.
  */
-export function freshUntil({ expires_at, assumed_expiry, has_refresh_token }: TokenRow): number | null {
-  const end = expires_at ?? (has_refresh_token ? assumed_expiry : null);
+export function freshUntil(row: TokenRow): number | null {
+  const end = endOf(row);
   return end === null ? null : end - EXPIRY_BUFFER_S * 1_000;
 }

@@ -7,7 +7,7 @@ import type { OutgoingMessage } from "../connector/exchange.ts";
 import { MODERN_REVISION } from "../connector/revisions.ts";
 import { applyEdits, type Edit, editMembers, memberOf } from "../platform/json-text.ts";
 import { isObject } from "../platform/json-value.ts";
-import type { ClientMessage } from "./client-message.ts";
+import { type ClientMessage, readShape } from "./client-message.ts";
 import type { Forwarding } from "./client-side.ts";
 import { encodeHeaderValue } from "./modern/header-value.ts";
 
@@ -17,13 +17,13 @@ export const LINK_ANSWER = "dev.postern/link";
 const RESERVED = "io.modelcontextprotocol/";
 
 /** To a modern server. A legacy client's request gets the envelope that it lacks, and declares nothing. */
-export function toModernServer({ message, toolName, headers }: Forwarding, hasEnvelope: boolean): OutgoingMessage {
+export function toModernServer(
+  { message: sent, toolName, headers }: Forwarding,
+  hasEnvelope: boolean,
+): OutgoingMessage {
+  const message = withoutLinkAnswer(sent);
   const envelope = Object.fromEntries(Object.entries(OWN_ENVELOPE).map(([key, value]) => [key, JSON.stringify(value)]));
-  const edits = [
-    ...nameEdit(message, toolName),
-    ...linkEdit(message),
-    ...(hasEnvelope ? [] : metaEdit(message, envelope, [])),
-  ];
+  const edits = [...nameEdit(message, toolName), ...(hasEnvelope ? [] : metaEdit(message, envelope, []))];
   return {
     headers: {
       ...paramHeaders(headers),
@@ -36,8 +36,9 @@ export function toModernServer({ message, toolName, headers }: Forwarding, hasEn
 }
 
 /** To a legacy server, within a session. */
-export function toLegacyServer({ message, toolName, session, ownId }: Forwarding): OutgoingMessage {
-  const edits = [...nameEdit(message, toolName), ...linkEdit(message)];
+export function toLegacyServer({ message: sent, toolName, session, ownId }: Forwarding): OutgoingMessage {
+  const message = withoutLinkAnswer(sent);
+  const edits = nameEdit(message, toolName);
   const { id, meta } = message.at;
   if (ownId !== null && id !== undefined) edits.push({ start: id.valueStart, end: id.end, text: ownId });
   if (meta !== undefined) {
@@ -56,13 +57,19 @@ function nameEdit({ text, at }: ClientMessage, toolName: string): Edit[] {
     : [{ start: name.valueStart, end: name.end, text: quoted }];
 }
 
-/** Takes our own question's answer out of the request. */
-function linkEdit({ text, at, params }: ClientMessage): Edit[] {
+/** The request without the answer to our own question, which no server has asked. */
+function withoutLinkAnswer(message: ClientMessage): ClientMessage {
+  const { text, at, params } = message;
   const answers = params["inputResponses"];
-  if (at.params === undefined || !isObject(answers) || !(LINK_ANSWER in answers)) return [];
-  if (Object.keys(answers).length === 1) return editMembers(text, at.params.valueStart, {}, ["inputResponses"]);
-  const member = memberOf(text, at.params.valueStart, "inputResponses");
-  return member === undefined ? [] : editMembers(text, member.valueStart, {}, [LINK_ANSWER]);
+  if (at.params === undefined || !isObject(answers) || !(LINK_ANSWER in answers)) return message;
+  const isOnly = Object.keys(answers).length === 1;
+  const inner = memberOf(text, at.params.valueStart, "inputResponses");
+  const edits =
+    isOnly || inner === undefined
+      ? editMembers(text, at.params.valueStart, {}, ["inputResponses"])
+      : editMembers(text, inner.valueStart, {}, [LINK_ANSWER]);
+  const shape = readShape(applyEdits(text, edits));
+  return shape.kind === "message" ? shape.message : message;
 }
 
 function metaEdit({ text, at }: ClientMessage, put: Readonly<Record<string, string>>, drop: readonly string[]): Edit[] {

@@ -47,12 +47,13 @@ export interface ToolCallDeps {
    * Begins to link an account of an owner with a server (PS-59).
    *
    * @param scopes Those that the server asks for besides (P-62).
+   * @returns Null when no consent would change anything.
    */
   readonly startLink: (
     record: ServerRecord,
     owner: Owner,
     link: { readonly self: string; readonly scopes: readonly string[] },
-  ) => Promise<Link>;
+  ) => Promise<Link | null>;
   /** A server has said that its tools have changed. */
   readonly rediscover: (record: ServerRecord, owner: Owner) => Promise<void>;
   readonly clock: Clock;
@@ -191,6 +192,7 @@ async function withoutCredential(
   }
   const { org_id, user_id } = { org_id: call.principal.org, user_id: call.principal.id };
   const link = await deps.startLink(record, { org_id, user_id }, { self: call.self, scopes });
+  if (link === null) return failed(call, tool, { reason: "The linked account may not do this." });
   const reason = "An account has to be linked with the server first.";
   return { ...call.side.linkNeeded({ ...link, server: record }, call.message), ok: false, error: reason };
 }

@@ -137,7 +137,20 @@ const Failure = z.strictObject({
   is_bifrost_error: z.literal(false),
   status_code: z.int(),
   error: z.strictObject({ message: z.string().min(1) }),
-  extra_fields: z.strictObject({ code: z.string(), field: z.string().optional(), request_id: z.uuid() }),
+  extra_fields: z.strictObject({
+    code: z.string(),
+    field: z.string().optional(),
+    request_id: z.uuid(),
+    mcp_auth_required: z
+      .strictObject({
+        mcp_client_id: z.string(),
+        mcp_client_name: z.string(),
+        authorize_url: z.url(),
+        session_id: z.string(),
+        message: z.string(),
+      })
+      .optional(),
+  }),
 });
 
 /** Fails for a request that Bifrost's own document does not allow. */
