@@ -146,7 +146,7 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
         FROM json_each(${JSON.stringify(found)})`,
     );
 
-  const credentials = sql<number>`COALESCE((SELECT value FROM ${credentialGenerations} AS c WHERE c.org_id = ${generations.org_id}), 0)`;
+  const credentials = sql<number>`COALESCE((SELECT value FROM ${credentialGenerations} AS c WHERE c.org_id = generations.org_id), 0)`;
   const selectGenerations = (orgId: string) =>
     db
       .select({ org_id: generations.org_id, value: generations.value, credentials })
