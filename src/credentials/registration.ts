@@ -26,7 +26,7 @@ const BY_HAND = "register a client there by hand and give client_id, with regist
 const CLIENT_ID = /^[\x20-\x7e]+$/;
 
 /**
- * Registers a client. One request: sent twice, it may make two of them.
+ * Registers a client. A request whose fate is not known is not sent again: it may have made a client.
  *
  * @param redirectUris All that any flow of the gateway may use.
  */
@@ -47,21 +47,25 @@ export async function registerClient(
   const wanted = listed.length === 0 ? "none" : METHODS.find((method) => listed.includes(method));
   if (wanted === undefined)
     return impossible("The authorization server takes none of the proofs that we could register");
-  const exchanged = await ask(send, {
-    url,
-    method: "POST",
-    headers: { Accept: "application/json", "Content-Type": "application/json" },
-    body: JSON.stringify({
+  const signal = AbortSignal.timeout(timeoutMs);
+  const register = (scope: { scope?: string }) => {
+    const body = {
       client_name: "Postern",
       application_type: "web",
       redirect_uris: redirectUris,
       grant_types: ["authorization_code", "refresh_token"],
       response_types: ["code"],
       token_endpoint_auth_method: wanted,
-      ...(scopes.length === 0 ? {} : { scope: scopes.join(" ") }),
-    }),
-    signal: AbortSignal.timeout(timeoutMs),
-  });
+      ...scope,
+    };
+    const headers = { Accept: "application/json", "Content-Type": "application/json" };
+    return ask(send, { url, method: "POST", headers, body: JSON.stringify(body), signal });
+  };
+  let exchanged = await register(scopes.length === 0 ? {} : { scope: scopes.join(" ") });
+  // Some take only scopes of their own here, and those of a resource when they are asked for.
+  if (scopes.length > 0 && exchanged.kind === "answer" && [400, 403].includes(exchanged.status)) {
+    exchanged = await register({});
+  }
   switch (exchanged.kind) {
     case "answer":
       return readRegistration(exchanged.status, exchanged.text, listed);

@@ -81,7 +81,7 @@ const refused = (refusal: string) => ({ ok: false, refusal, message: expect.stri
 const isOk = ({ ok }: TokenOutcome) => ok;
 
 describe("a code", () => {
-  it("becomes tokens, with its verifier and redirect, for one resource [CN-28, P-59]", async () => {
+  it("becomes tokens, with its verifier and redirect, for one resource [P-59]", async () => {
     const made = world();
     const outcome = await redeem(made);
     const [issued] = made.upstream.issued;
@@ -218,21 +218,21 @@ describe("trying again", () => {
     expect([made.upstream.requests.length, made.pauses]).toEqual([3, [1_000, 2_000]]);
   });
 
-  it.each<[Fault, string]>([
-    ["invalid_grant", "grant_refused"],
-    ["unauthorized_client", "grant_refused"],
-    ["invalid_client", "client_refused"],
-    [401, "client_refused"],
-    [400, "refused"],
-    [403, "refused"],
-    [404, "refused"],
-    [() => Response.json({ error: "invalid_request", error_description: "timeout 503" }, { status: 400 }), "refused"],
-    [() => Response.json({ error: "server_error" }), "unavailable"],
-    [() => new Response("<html>503</html>"), "unavailable"],
-    [() => Response.json({ access_token: "at", padding: "x".repeat(256 * 1024) }), "unavailable"],
-    [() => new Response(new Uint8Array([0xff, 0xfe])), "unavailable"],
-    [() => cutOff(), "unavailable"],
-  ])("does not help after %s [BF-49, CN-20, T-42]", async (fault, refusal) => {
+  it.each<[string, Fault, string]>([
+    ["invalid_grant", "invalid_grant", "grant_refused"],
+    ["unauthorized_client", "unauthorized_client", "grant_refused"],
+    ["invalid_client", "invalid_client", "client_refused"],
+    ["401 without a code", 401, "client_refused"],
+    ["400 without a code", 400, "refused"],
+    ["403", 403, "refused"],
+    ["404", 404, "refused"],
+    ["400 with words", answering({ error: "invalid_request", error_description: "timeout 503" }, 400), "refused"],
+    ["an error with 200", answering({ error: "server_error" }), "unavailable"],
+    ["a page", () => new Response("<html>503</html>"), "unavailable"],
+    ["more than it may", answering({ access_token: "at", padding: "x".repeat(256 * 1024) }), "unavailable"],
+    ["what is no text", () => new Response(new Uint8Array([0xff, 0xfe])), "unavailable"],
+    ["half an answer", cutOff, "unavailable"],
+  ])("does not help after %s [BF-49, CN-20, T-42]", async (_, fault, refusal) => {
     const made = world();
     made.upstream.failAlways("token", fault);
     expect(await refresh(made.deps, made.client, { refresh_token: "c4n4ry" })).toEqual(refused(refusal));
@@ -482,6 +482,10 @@ describe("the way there", () => {
     return [deps, client, { scopes: [] }] as const;
   };
 });
+
+function answering(body: object, status = 200): () => Response {
+  return () => Response.json(body, { status });
+}
 
 /** An answer that ends in the middle. */
 function cutOff(): Response {
