@@ -1,6 +1,6 @@
 /** Registering the gateway as a client of an authorization server (RFC 7591, BF-27, P-60). */
 import type { Send } from "../platform/guarded-fetch.ts";
-import { isTokenAuthMethod, type TokenAuthMethod } from "./client-proof.ts";
+import { isTokenAuthMethod, type TokenAuthMethod, tokenAuthMethodFor } from "./client-proof.ts";
 import type { AuthorizationServer } from "./discovery.ts";
 import { type Found, unreachable, unusable } from "./found.ts";
 import { ask, jsonObject } from "./oauth-exchange.ts";
@@ -98,17 +98,11 @@ function readRegistration(status: number, text: string, listed: readonly string[
     value: {
       client_id,
       client_secret: secret,
-      token_auth_method: secret === null ? "none" : (said ?? methodWithSecret(listed)),
+      token_auth_method: secret === null ? "none" : (said ?? tokenAuthMethodFor(secret, listed)),
       // RFC 7591 section 3.2.1: seconds, and 0 for never.
       secret_expires_at: secret !== null && typeof expires === "number" && expires > 0 ? expires * 1000 : null,
     },
   };
-}
-
-/** CN-19, for a registration that gives a secret and does not say how it is to be shown. */
-function methodWithSecret(listed: readonly string[]): TokenAuthMethod {
-  const takesPostOnly = listed.includes("client_secret_post") && !listed.includes("client_secret_basic");
-  return takesPostOnly ? "client_secret_post" : "client_secret_basic";
 }
 
 const impossible = (why: string) => unusable(`${why}: ${BY_HAND}.`, "client_id");

@@ -132,7 +132,7 @@ async function challengeOf(
       if (challenge !== null || (response.status !== 404 && response.status !== 405)) return challenge;
     } catch (thrown) {
       // A redirect that is not followed says as little as an answer without a challenge.
-      return thrown instanceof GatewayError && !signal.aborted ? null : "unreachable";
+      return thrown instanceof GatewayError ? null : "unreachable";
     }
   }
   return null;

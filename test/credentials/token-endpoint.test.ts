@@ -2,6 +2,7 @@
 import { exportJWK, exportPKCS8, generateKeyPair } from "jose";
 import { describe, expect, it } from "vitest";
 import { authorizationUrl, checkCallback } from "../../src/credentials/authorization-request.ts";
+import { type TokenAuthMethod, tokenAuthMethodFor } from "../../src/credentials/client-proof.ts";
 import type { TokenOutcome } from "../../src/credentials/token-answer.ts";
 import {
   clientCredentials,
@@ -290,6 +291,19 @@ describe("the proof of the client", () => {
     expect(JSON.parse(JSON.stringify({ client_id, client_secret: sent }))).toEqual(expected);
   });
 
+  it.each<[string | null, readonly string[], TokenAuthMethod]>([
+    [null, ["client_secret_basic"], "none"],
+    ["", ["client_secret_basic"], "none"],
+    ["s", [], "client_secret_basic"],
+    ["s", ["none", "client_secret_post", "client_secret_basic"], "client_secret_basic"],
+    ["s", ["none", "client_secret_post"], "client_secret_post"],
+    ["s", ["tls_client_auth"], "client_secret_basic"],
+    ["\n-----BEGIN PRIVATE KEY-----\n", ["client_secret_basic"], "private_key_jwt"],
+  ])("of %j where %j is listed is %s [CN-19]", (secret, listed, method) => {
+    expect(tokenAuthMethodFor(secret, listed)).toBe(method);
+    expect(tokenAuthMethodFor(secret === null ? null : new Secret(secret), listed)).toBe(method);
+  });
+
   it("of a client that has none is its id, whatever was said", async () => {
     const made = world({}, { token_auth_method: "client_secret_basic" });
     expect(isOk(await redeem(made))).toBe(true);
@@ -308,7 +322,7 @@ describe("the proof of the client", () => {
       const { publicKey, privateKey } = await generateKeyPair(algorithm, { extractable: true });
       const made = world(
         { token_endpoint_auth_method: "private_key_jwt", jwk: { ...(await exportJWK(publicKey)), alg: algorithm } },
-        { token_auth_method: "private_key_jwt", client_secret: `\n${await exportPKCS8(privateKey)}\n` },
+        { client_secret: `\n${await exportPKCS8(privateKey)}\n` },
       );
       made.upstream.failNext("token", 503);
       const outcome = await clientCredentials(made.deps, made.client, { scopes: ["read"] });
