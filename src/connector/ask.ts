@@ -1,7 +1,7 @@
 /** The gateway's own requests to a server: probe, handshake, lists. Their answers are small and read whole. */
 import type { Send } from "../platform/guarded-fetch.ts";
-import { POSTERN } from "../platform/version.ts";
 import { startDeadline } from "./deadline.ts";
+import { OWN_ENVELOPE } from "./envelope.ts";
 import { type Breakage, ExchangeBroken, exchange, type Received, type Target } from "./exchange.ts";
 import { MODERN_REVISION } from "./revisions.ts";
 
@@ -49,13 +49,6 @@ async function ask(line: Line, id: string, headers: Record<string, string>, body
     deadline.clear();
   }
 }
-
-/** The `_meta` of a modern request that the gateway makes for itself: it declares no capabilities. */
-export const OWN_ENVELOPE = {
-  "io.modelcontextprotocol/protocolVersion": MODERN_REVISION,
-  "io.modelcontextprotocol/clientInfo": POSTERN,
-  "io.modelcontextprotocol/clientCapabilities": {},
-} as const;
 
 /** A request in the modern era (protocol.md 2.1). */
 export function askModern(line: Line, method: string, params: Readonly<Record<string, unknown>>): Promise<Asked> {

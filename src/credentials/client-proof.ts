@@ -17,21 +17,40 @@ export function isTokenAuthMethod(value: unknown): value is TokenAuthMethod {
 const KEY_ALGORITHMS = ["ES256", "ES384", "ES512", "RS256", "Ed25519"];
 
 /**
+ * How a client proves itself where nobody has said (CN-19): a private key by a signature, another secret by Basic unless
+ * the metadata lists the other form only.
+ *
+ * @param listed What the metadata of the authorization server lists; empty when it does not.
+ */
+export function tokenAuthMethodFor(secret: Secret | string | null, listed: readonly string[]): TokenAuthMethod {
+  const text = textOf(secret);
+  if (text === "") return "none";
+  if (text.trimStart().startsWith("-----BEGIN PRIVATE KEY-----")) return "private_key_jwt";
+  const takesPostOnly = listed.includes("client_secret_post") && !listed.includes("client_secret_basic");
+  return takesPostOnly ? "client_secret_post" : "client_secret_basic";
+}
+
+/**
  * @param secret With `private_key_jwt` the private key, PKCS#8 in PEM.
- * @param method Null: Basic with a secret, else none.
- * @returns Null when there is no such key.
+ * @param method Null: as `tokenAuthMethodFor` has it, with nothing listed.
+ * @returns Null when the key cannot be read.
  */
 export async function clientProof(
   secret: Secret | string | null,
   method: TokenAuthMethod | null,
 ): Promise<ClientAuth | null> {
-  const text = (typeof secret === "string" ? secret : secret?.reveal()) ?? "";
-  if (method === "private_key_jwt") {
+  const text = textOf(secret);
+  const chosen = method ?? tokenAuthMethodFor(secret, []);
+  if (chosen === "private_key_jwt") {
     const key = await privateKey(text);
     return key === null ? null : PrivateKeyJwt(key);
   }
-  if (text === "" || method === "none") return None();
-  return method === "client_secret_post" ? ClientSecretPost(text) : basic(text);
+  if (text === "" || chosen === "none") return None();
+  return chosen === "client_secret_post" ? ClientSecretPost(text) : basic(text);
+}
+
+function textOf(secret: Secret | string | null): string {
+  return (typeof secret === "string" ? secret : secret?.reveal()) ?? "";
 }
 
 /**

@@ -148,7 +148,7 @@ function readMetadata(
   const { issuer, code_challenge_methods_supported: challenges } = document;
   // Identical, not merely equivalent (RFC 8414 section 3.3): else one server speaks for another.
   if (typeof issuer !== "string" || !spellings.includes(issuer)) {
-    const how = "give it exactly as its metadata spells it: a slash at the end counts";
+    const how = "give oauth_issuer_url exactly as its metadata spells it, a slash at the end included";
     return unusable(`The metadata of the authorization server is for another issuer; ${how}.`, "oauth_issuer_url");
   }
   const endpoints: Partial<Record<(typeof ENDPOINTS)[number], string>> = {};

@@ -1,6 +1,6 @@
 /** Registering the gateway as a client of an authorization server (RFC 7591, BF-27, P-60). */
 import type { Send } from "../platform/guarded-fetch.ts";
-import { isTokenAuthMethod, type TokenAuthMethod } from "./client-proof.ts";
+import { isTokenAuthMethod, type TokenAuthMethod, tokenAuthMethodFor } from "./client-proof.ts";
 import type { AuthorizationServer } from "./discovery.ts";
 import { type Found, unreachable, unusable } from "./found.ts";
 import { ask, jsonObject } from "./oauth-exchange.ts";
@@ -26,7 +26,7 @@ const BY_HAND = "register a client there by hand and give client_id, with regist
 const CLIENT_ID = /^[\x20-\x7e]+$/;
 
 /**
- * Registers a client. One request: sent twice, it may make two of them.
+ * Registers a client. A request whose fate is not known is not sent again: it may have made a client.
  *
  * @param redirectUris All that any flow of the gateway may use.
  */
@@ -47,21 +47,25 @@ export async function registerClient(
   const wanted = listed.length === 0 ? "none" : METHODS.find((method) => listed.includes(method));
   if (wanted === undefined)
     return impossible("The authorization server takes none of the proofs that we could register");
-  const exchanged = await ask(send, {
-    url,
-    method: "POST",
-    headers: { Accept: "application/json", "Content-Type": "application/json" },
-    body: JSON.stringify({
+  const signal = AbortSignal.timeout(timeoutMs);
+  const register = (scope: { scope?: string }) => {
+    const body = {
       client_name: "Postern",
       application_type: "web",
       redirect_uris: redirectUris,
       grant_types: ["authorization_code", "refresh_token"],
       response_types: ["code"],
       token_endpoint_auth_method: wanted,
-      ...(scopes.length === 0 ? {} : { scope: scopes.join(" ") }),
-    }),
-    signal: AbortSignal.timeout(timeoutMs),
-  });
+      ...scope,
+    };
+    const headers = { Accept: "application/json", "Content-Type": "application/json" };
+    return ask(send, { url, method: "POST", headers, body: JSON.stringify(body), signal });
+  };
+  let exchanged = await register(scopes.length === 0 ? {} : { scope: scopes.join(" ") });
+  // Some take only scopes of their own here, and those of a resource when they are asked for.
+  if (scopes.length > 0 && exchanged.kind === "answer" && [400, 403].includes(exchanged.status)) {
+    exchanged = await register({});
+  }
   switch (exchanged.kind) {
     case "answer":
       return readRegistration(exchanged.status, exchanged.text, listed);
@@ -94,17 +98,11 @@ function readRegistration(status: number, text: string, listed: readonly string[
     value: {
       client_id,
       client_secret: secret,
-      token_auth_method: secret === null ? "none" : (said ?? methodWithSecret(listed)),
+      token_auth_method: secret === null ? "none" : (said ?? tokenAuthMethodFor(secret, listed)),
       // RFC 7591 section 3.2.1: seconds, and 0 for never.
       secret_expires_at: secret !== null && typeof expires === "number" && expires > 0 ? expires * 1000 : null,
     },
   };
-}
-
-/** CN-19, for a registration that gives a secret and does not say how it is to be shown. */
-function methodWithSecret(listed: readonly string[]): TokenAuthMethod {
-  const takesPostOnly = listed.includes("client_secret_post") && !listed.includes("client_secret_basic");
-  return takesPostOnly ? "client_secret_post" : "client_secret_basic";
 }
 
 const impossible = (why: string) => unusable(`${why}: ${BY_HAND}.`, "client_id");

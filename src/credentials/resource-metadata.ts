@@ -1,5 +1,5 @@
 /** What a server says of its own authorization: the challenge of a 401, and its metadata (RFC 9728). */
-import { OWN_ENVELOPE } from "../connector/ask.ts";
+import { OWN_ENVELOPE } from "../connector/envelope.ts";
 import { MODERN_REVISION } from "../connector/revisions.ts";
 import { GatewayError } from "../failure/gateway-error.ts";
 import type { Send } from "../platform/guarded-fetch.ts";
@@ -132,7 +132,7 @@ async function challengeOf(
       if (challenge !== null || (response.status !== 404 && response.status !== 405)) return challenge;
     } catch (thrown) {
       // A redirect that is not followed says as little as an answer without a challenge.
-      return thrown instanceof GatewayError && !signal.aborted ? null : "unreachable";
+      return thrown instanceof GatewayError ? null : "unreachable";
     }
   }
   return null;

@@ -35,7 +35,7 @@ export interface OAuthClient {
   readonly client_id: string;
   /** With `private_key_jwt` the private key, PKCS#8 in PEM. */
   readonly client_secret: Secret | string | null;
-  /** Null: Basic with a secret, else none (CN-19). */
+  /** Null: by the kind of secret, `tokenAuthMethodFor` (CN-19). */
   readonly token_auth_method: TokenAuthMethod | null;
   /** RFC 8707; in every request. */
   readonly resource: string;

@@ -2,7 +2,8 @@
  * A client's `tools/call` as a server takes it. Only the tool's name, the id on a shared session and what the eras
  * disagree about in `_meta` are changed; every other byte goes as it came (P-41).
  */
-import { OWN_ENVELOPE, sessionHeaders } from "../connector/ask.ts";
+import { sessionHeaders } from "../connector/ask.ts";
+import { OWN_ENVELOPE } from "../connector/envelope.ts";
 import type { OutgoingMessage } from "../connector/exchange.ts";
 import { MODERN_REVISION } from "../connector/revisions.ts";
 import { applyEdits, type Edit, editMembers, memberOf } from "../platform/json-text.ts";

@@ -128,6 +128,15 @@ describe("discovery", () => {
       },
       [`${PRM}/mcp`, PRM],
     ],
+    [
+      "of a server whose other addresses are all one text",
+      {
+        server: challenge("Bearer"),
+        behaviour: { resourcePaths: ["/.well-known/oauth-protected-resource"] },
+        pages: { [`${PRM}/mcp`]: () => Response.json({ error: "not found" }) },
+      },
+      [`${PRM}/mcp`, PRM],
+    ],
   ])("finds the metadata %s [BF-26]", async (_, world, places) => {
     const { found: server, asked } = await search(world);
     expect(server.ok && server.value.issuer).toBe(AS);

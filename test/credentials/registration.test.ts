@@ -65,6 +65,15 @@ describe("a registration", () => {
     });
   });
 
+  it.each([400, 403])("that is refused with %d for its scopes is tried without them", async (status) => {
+    const { upstream, register } = world();
+    upstream.failNext("registration", status);
+    expect(await register()).toMatchObject({ ok: true, value: { token_auth_method: "none" } });
+    const [first, second] = upstream.requests.map(({ text }) => JSON.parse(text) as Record<string, unknown>);
+    expect({ ...second, scope: "read" }).toEqual(first);
+    expect(second).not.toHaveProperty("scope");
+  });
+
   it("names no scope when there is none to ask for", async () => {
     const { upstream, register } = world();
     await register({ scopes: [] });
@@ -177,7 +186,7 @@ describe("a registration that fails", () => {
     ["with 404", () => new Response("c4n4ry", { status: 404 })],
   ])("%s leads to a client by hand [T-2]", async (_, answer) => {
     const { upstream, register } = world();
-    upstream.failNext("registration", answer);
+    upstream.failAlways("registration", answer);
     const registered = await register();
     expect(registered).toEqual(failure("unusable", "client_id"));
     expect(JSON.stringify(registered)).not.toContain("c4n4ry");
@@ -185,7 +194,7 @@ describe("a registration that fails", () => {
 
   it.each([401, 403])("with %d says that a token is wanted [R-8]", async (status) => {
     const { upstream, register } = world();
-    upstream.failNext("registration", status);
+    upstream.failAlways("registration", status);
     const registered = await register();
     expect(registered).toEqual(failure("unusable", "client_id"));
     expect(registered.ok ? "" : registered.failure.message).toContain("without a token");

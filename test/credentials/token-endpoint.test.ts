@@ -2,6 +2,7 @@
 import { exportJWK, exportPKCS8, generateKeyPair } from "jose";
 import { describe, expect, it } from "vitest";
 import { authorizationUrl, checkCallback } from "../../src/credentials/authorization-request.ts";
+import { type TokenAuthMethod, tokenAuthMethodFor } from "../../src/credentials/client-proof.ts";
 import type { TokenOutcome } from "../../src/credentials/token-answer.ts";
 import {
   clientCredentials,
@@ -81,7 +82,7 @@ const refused = (refusal: string) => ({ ok: false, refusal, message: expect.stri
 const isOk = ({ ok }: TokenOutcome) => ok;
 
 describe("a code", () => {
-  it("becomes tokens, with its verifier and redirect, for one resource [CN-28, P-59]", async () => {
+  it("becomes tokens, with its verifier and redirect, for one resource [P-59]", async () => {
     const made = world();
     const outcome = await redeem(made);
     const [issued] = made.upstream.issued;
@@ -218,21 +219,21 @@ describe("trying again", () => {
     expect([made.upstream.requests.length, made.pauses]).toEqual([3, [1_000, 2_000]]);
   });
 
-  it.each<[Fault, string]>([
-    ["invalid_grant", "grant_refused"],
-    ["unauthorized_client", "grant_refused"],
-    ["invalid_client", "client_refused"],
-    [401, "client_refused"],
-    [400, "refused"],
-    [403, "refused"],
-    [404, "refused"],
-    [() => Response.json({ error: "invalid_request", error_description: "timeout 503" }, { status: 400 }), "refused"],
-    [() => Response.json({ error: "server_error" }), "unavailable"],
-    [() => new Response("<html>503</html>"), "unavailable"],
-    [() => Response.json({ access_token: "at", padding: "x".repeat(256 * 1024) }), "unavailable"],
-    [() => new Response(new Uint8Array([0xff, 0xfe])), "unavailable"],
-    [() => cutOff(), "unavailable"],
-  ])("does not help after %s [BF-49, CN-20, T-42]", async (fault, refusal) => {
+  it.each<[string, Fault, string]>([
+    ["invalid_grant", "invalid_grant", "grant_refused"],
+    ["unauthorized_client", "unauthorized_client", "grant_refused"],
+    ["invalid_client", "invalid_client", "client_refused"],
+    ["401 without a code", 401, "client_refused"],
+    ["400 without a code", 400, "refused"],
+    ["403", 403, "refused"],
+    ["404", 404, "refused"],
+    ["400 with words", answering({ error: "invalid_request", error_description: "timeout 503" }, 400), "refused"],
+    ["an error with 200", answering({ error: "server_error" }), "unavailable"],
+    ["a page", () => new Response("<html>503</html>"), "unavailable"],
+    ["more than it may", answering({ access_token: "at", padding: "x".repeat(256 * 1024) }), "unavailable"],
+    ["what is no text", () => new Response(new Uint8Array([0xff, 0xfe])), "unavailable"],
+    ["half an answer", cutOff, "unavailable"],
+  ])("does not help after %s [BF-49, CN-20, T-42]", async (_, fault, refusal) => {
     const made = world();
     made.upstream.failAlways("token", fault);
     expect(await refresh(made.deps, made.client, { refresh_token: "c4n4ry" })).toEqual(refused(refusal));
@@ -290,6 +291,19 @@ describe("the proof of the client", () => {
     expect(JSON.parse(JSON.stringify({ client_id, client_secret: sent }))).toEqual(expected);
   });
 
+  it.each<[string | null, readonly string[], TokenAuthMethod]>([
+    [null, ["client_secret_basic"], "none"],
+    ["", ["client_secret_basic"], "none"],
+    ["s", [], "client_secret_basic"],
+    ["s", ["none", "client_secret_post", "client_secret_basic"], "client_secret_basic"],
+    ["s", ["none", "client_secret_post"], "client_secret_post"],
+    ["s", ["tls_client_auth"], "client_secret_basic"],
+    ["\n-----BEGIN PRIVATE KEY-----\n", ["client_secret_basic"], "private_key_jwt"],
+  ])("of %j where %j is listed is %s [CN-19]", (secret, listed, method) => {
+    expect(tokenAuthMethodFor(secret, listed)).toBe(method);
+    expect(tokenAuthMethodFor(secret === null ? null : new Secret(secret), listed)).toBe(method);
+  });
+
   it("of a client that has none is its id, whatever was said", async () => {
     const made = world({}, { token_auth_method: "client_secret_basic" });
     expect(isOk(await redeem(made))).toBe(true);
@@ -308,7 +322,7 @@ describe("the proof of the client", () => {
       const { publicKey, privateKey } = await generateKeyPair(algorithm, { extractable: true });
       const made = world(
         { token_endpoint_auth_method: "private_key_jwt", jwk: { ...(await exportJWK(publicKey)), alg: algorithm } },
-        { token_auth_method: "private_key_jwt", client_secret: `\n${await exportPKCS8(privateKey)}\n` },
+        { client_secret: `\n${await exportPKCS8(privateKey)}\n` },
       );
       made.upstream.failNext("token", 503);
       const outcome = await clientCredentials(made.deps, made.client, { scopes: ["read"] });
@@ -482,6 +496,10 @@ describe("the way there", () => {
     return [deps, client, { scopes: [] }] as const;
   };
 });
+
+function answering(body: object, status = 200): () => Response {
+  return () => Response.json(body, { status });
+}
 
 /** An answer that ends in the middle. */
 function cutOff(): Response {

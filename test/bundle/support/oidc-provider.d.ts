@@ -15,7 +15,22 @@ declare module "oidc-provider" {
       readonly session: { readonly accountId: string };
       readonly params: Readonly<Record<string, unknown>>;
     };
+    /** The answer. */
+    body: unknown;
   }
+
+  interface Interaction {
+    readonly prompt: { readonly name: string };
+    readonly params: Readonly<Record<string, unknown>>;
+    readonly session?: { readonly accountId: string };
+  }
+
+  interface ClientCredentials {
+    resourceServer: object;
+    save(): Promise<string>;
+  }
+
+  export const errors: { readonly InvalidGrant: new (description: string) => Error };
 
   export class Provider {
     constructor(issuer: string, configuration: object);
@@ -24,6 +39,16 @@ declare module "oidc-provider" {
       accountId: string;
     }) => Grant;
     readonly Client: { readonly adapter: { upsert(id: string, metadata: object): Promise<void> } };
+    readonly AccessToken: { find(value: string): Promise<object | undefined> };
+    readonly ClientCredentials: new (
+      of: object,
+    ) => ClientCredentials;
+    readonly ResourceServer: new (
+      identifier: string,
+      of: object,
+    ) => object;
+    interactionDetails(incoming: IncomingMessage, outgoing: ServerResponse): Promise<Interaction>;
+    registerGrantType(name: string, handler: (context: Context) => Promise<void>, parameters: readonly string[]): void;
     callback(): (incoming: IncomingMessage, outgoing: ServerResponse) => Promise<void>;
     interactionFinished(incoming: IncomingMessage, outgoing: ServerResponse, result: object): Promise<void>;
     on(event: string, listener: (context: unknown, error: unknown) => void): void;
