@@ -195,6 +195,7 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
       record.connection_type === "sse" ? sessions.sendOver(sessionName, record.server_id) : sendTo(record),
     targetOf,
     upstreamSession: (name, { record }, as, lost) => sessions.upstream(name, record, as, lost),
+    dropSession: sessions.dropUpstream,
     startLink: (record, owner, { self, scopes }) =>
       credentials.flows[scopes.length > 0 ? "startWider" : "start"](record, {
         owner,

@@ -60,7 +60,12 @@ export async function* attemptCall(
   const deadline = startDeadline(timeoutMs, call.left);
   progress.attempts++;
   progress.upstreamStart ??= deps.clock();
-  let end = () => endRequest(deadline);
+  let end = () => {
+    const isGivenUp = deadline.signal.aborted;
+    endRequest(deadline);
+    if (isGivenUp)
+      call.waitUntil(giveUp(deps, call, { record, send, target, session, id: ownId ?? message.id }, deadline));
+  };
   try {
     const result = await exchange(send, target, side.request(forwarding, era), deadline);
     const id = ownId ?? message.id;
@@ -106,6 +111,31 @@ export async function* attemptCall(
 function endRequest(deadline: Deadline): void {
   deadline.abort();
   deadline.clear();
+}
+
+/**
+ * Tells a legacy server that nobody waits for a request any more: closing its connection does not say that (P-28). Its
+ * session is not used again after a request that it has let run out of time (PS-30).
+ */
+async function giveUp(
+  deps: ToolCallDeps,
+  call: ToolCall,
+  at: {
+    readonly record: ServerRecord;
+    readonly send: Send;
+    readonly target: Target;
+    readonly session: UpstreamSession | null;
+    readonly id: string | null;
+  },
+  deadline: Deadline,
+): Promise<void> {
+  // Over HTTP+SSE whoever holds the stream does that.
+  if (at.session === null || at.id === null || at.record.connection_type === "sse") return;
+  const line = { send: at.send, target: at.target, timeoutMs: ANSWER_TIMEOUT_MS };
+  const params = { requestId: JSON.parse(at.id), reason: "nobody waits for it any more" };
+  await tellLegacy(line, at.session, { method: "notifications/cancelled", params });
+  if (deadline.isOver())
+    await deps.dropSession(call.sessionName, at.record.server_id, at.session).catch(() => undefined);
 }
 
 const DRAIN_MS = 1_000;

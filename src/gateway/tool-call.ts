@@ -43,6 +43,8 @@ export interface ToolCallDeps {
     as: { readonly owner: Owner; readonly tokenId: string | null; readonly subjectToken: string | null },
     lost: UpstreamSession | null,
   ) => Promise<UpstreamOpened>;
+  /** Forgets a session that is not to be used again; what runs in it goes on. */
+  readonly dropSession: (sessionName: string, serverId: string, session: UpstreamSession) => Promise<void>;
   /**
    * Begins to link an account of an owner with a server (PS-59).
    *

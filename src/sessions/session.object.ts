@@ -99,6 +99,11 @@ export class Session extends DurableObject<Env> {
     return opening;
   }
 
+  /** Forgets a session with a legacy server, unless another one is there by now. */
+  async dropUpstream(serverId: string, sessionId: string | null): Promise<void> {
+    this.ctx.storage.sql.exec("DELETE FROM upstream WHERE server_id = ? AND session_id IS ?", serverId, sessionId);
+  }
+
   async #openUpstream({ serverId, ...as }: UpstreamAsk): Promise<UpstreamOpened> {
     const opened = await this.#services.upstreamSessions.open(serverId, as);
     if (!opened.ok) return opened;

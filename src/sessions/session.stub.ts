@@ -11,6 +11,7 @@ export interface SessionStub {
   facts(name: string): Promise<SessionFacts | null>;
   end(name: string): Promise<void>;
   upstream(name: string, ask: UpstreamAsk): Promise<UpstreamOpened>;
+  dropUpstream(name: string, serverId: string, sessionId: string | null): Promise<void>;
   /**
    * Takes a message to a server whose session is a stream that the object holds. Answers as the server would if it had
    * a Streamable HTTP endpoint; 404 when the stream is no more. Throws what the network throws.
@@ -35,6 +36,8 @@ export function sessionStub(namespace: DurableObjectNamespace<Session>): Session
     facts: (name) => repeat(() => namespace.getByName(name).facts()),
     end: (name) => repeat(() => namespace.getByName(name).end()),
     upstream: async (name, ask) => namespace.getByName(name).upstream(ask),
+    dropUpstream: (name, serverId, sessionId) =>
+      repeat(() => namespace.getByName(name).dropUpstream(serverId, sessionId)),
     journal: (name, rows) => repeat(() => namespace.getByName(name).journal(rows)),
   });
   // What breaks here is an exchange with the server, and is judged as one.

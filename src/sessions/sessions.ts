@@ -45,6 +45,13 @@ export function createSessions({ stub, memory, upstreamMemory, ttlMs, clock }: S
       return (message) => stub.relay(name, serverId, message);
     },
 
+    /** Forgets a session with a legacy server; the next call opens another. */
+    async dropUpstream(name: string, serverId: string, { session_id }: UpstreamSession): Promise<void> {
+      const key = `${name} ${serverId}`;
+      if (upstreamMemory.get(key)?.session_id === session_id) upstreamMemory.delete(key);
+      await stub.dropUpstream(name, serverId, session_id);
+    },
+
     /** The session with a legacy server that belongs to a client; see `ToolCallDeps.upstreamSession`. */
     async upstream(
       name: string,

@@ -10,8 +10,10 @@ import {
   type ProtectedWorld,
   protectedAgent,
   protectedWorld,
+  SEARCH,
   triedAgent,
 } from "../support/protected.ts";
+import { resultOf, type Seen } from "../support/upstream.ts";
 
 const CALL = { name: "docs__search", arguments: {} };
 const START = Date.UTC(2030, 0, 1);
@@ -35,7 +37,8 @@ async function linked(world: ProtectedWorld, fields: Record<string, unknown> = {
 async function call(world: ProtectedWorld, agent: Agent, params: Record<string, unknown> = CALL) {
   const [calls, tokens] = [world.upstream.calls().length, world.as.to("token").length];
   const response = await agent.modern("/mcp", "tools/call", params);
-  const body = await response.text();
+  const text = await response.text();
+  const body = text.startsWith("{") ? text : (/^data: (.*)$/m.exec(text)?.[1] ?? "");
   const { isError = false } = (JSON.parse(body) as { result?: { isError?: boolean } }).result ?? {};
   const sent = world.upstream.calls().length - calls;
   return { ok: !isError && !body.includes("/connect/"), sent, renewed: world.as.to("token").length - tokens, body };
@@ -299,4 +302,50 @@ describe("a server that refuses a token", () => {
       }),
     ).toMatchObject({ ok: true });
   });
+
+  const LOOKUP = JSON.stringify({
+    name: "lookup",
+    inputSchema: { type: "object" },
+    annotations: { readOnlyHint: true },
+  });
+  const good = (seen: Seen) => resultOf(seen, '{"content":[]}');
+  const status = (code: number) => () => new Response(null, { status: code });
+  const broken = () => Promise.reject(new Error("Network connection lost."));
+  const cut = () => {
+    const body = new ReadableStream<Uint8Array>({
+      start: (controller) => controller.enqueue(new TextEncoder().encode("data: {")),
+      pull: (controller) => controller.error(new Error("the connection broke")),
+    });
+    return new Response(body, { headers: { "Content-Type": "text/event-stream" } });
+  };
+
+  it.each<[string, string, readonly ((seen: Seen) => Response | Promise<Response>)[], boolean, number, number]>([
+    ["401 once", "search", [status(401), good], true, 2, 1],
+    ["401 twice", "search", [status(401), status(401), good], false, 2, 1],
+    ["401 and then 502", "search", [status(401), status(502), good], false, 2, 1],
+    ["502 and then 401", "search", [status(502), status(401), good], false, 2, 0],
+    ["502 before headers, once", "search", [status(502), good], true, 2, 0],
+    ["502 twice", "search", [status(502), status(502), good], false, 2, 0],
+    ["a connection that breaks", "search", [broken, good], false, 1, 0],
+    ["the same for a tool that only reads", "lookup", [broken, good], true, 2, 0],
+    ["a stream cut after its first byte", "search", [cut, good], false, 1, 0],
+    ["the same for a tool that only reads", "lookup", [cut, good], true, 2, 0],
+    ["403", "search", [status(403), good], false, 1, 0],
+  ])(
+    "is asked, with %s by %s, as often as the rules say [CN-7, CN-8, PS-31, T-24, T-25]",
+    async (_, tool, answers, ok, sent, renewed) => {
+      let turn = 0;
+      const world = protectedWorld({
+        tools: [SEARCH, LOOKUP],
+        call: (seen) => (answers[turn++] ?? good)(seen),
+      });
+      const { agent } = await linked(world);
+      later(1_000);
+      expect(await call(world, agent, { name: `docs__${tool}`, arguments: {} })).toMatchObject({ ok, sent, renewed });
+      expect(await agent.rows()).toMatchObject([
+        { ok, attempts: sent },
+        { ok: false, attempts: 0 },
+      ]);
+    },
+  );
 });

@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { agentOf } from "../support/agent.ts";
 import { accepted } from "../support/api.ts";
 import { authorizationServer } from "../support/authorization-server.ts";
+import { startGateway } from "../support/gateway.ts";
 import {
   linkServer,
   linkWithKey,
@@ -278,5 +279,83 @@ describe("a server that takes HTTP+SSE or sessions", () => {
     await call();
     const sessions = world.upstream.calls().map(({ headers }) => headers.get("Mcp-Session-Id"));
     expect(new Set(sessions).size).toBe(2);
+  });
+});
+
+describe("the state of a server with OAuth", () => {
+  const stateOf = async ({ gateway }: ProtectedWorld, serverId: string) => {
+    const { status, state, last_failure } = await accepted<Record<string, { stage?: string } | null>>(
+      await gateway.admin("GET", `/v1/servers/${serverId}`),
+    );
+    return [status, state, last_failure?.stage ?? null];
+  };
+
+  it("is disconnected while it waits for an account, connected once it works, and error when it does not [PS-64, CN-30]", async () => {
+    let isDown = false;
+    const world = protectedWorld({ first: () => (isDown ? new Response(null, { status: 503 }) : undefined) });
+    const server = await register(world, { auth_type: "oauth" });
+    expect(await stateOf(world, server.server_id)).toEqual(["active", "disconnected", null]);
+    isDown = true;
+    const failed = await linkServer(world, server.server_id);
+    expect(await failed.text()).toContain("does not work with it yet: The server answered with HTTP 503.");
+    expect(await stateOf(world, server.server_id)).toEqual(["active", "error", "connect"]);
+    isDown = false;
+    expect(await (await linkServer(world, server.server_id)).text()).toContain("offers one tool");
+    expect(await stateOf(world, server.server_id)).toEqual(["active", "connected", null]);
+  });
+
+  it("with per-user accounts is connected once tools are known, and its tools are listed for whoever has none [PS-64, CN-16]", async () => {
+    const world = protectedWorld();
+    const agent = await triedAgent(world);
+    expect(await stateOf(world, agent.server_id)).toEqual(["active", "connected", null]);
+    const before = world.upstream.seen.length;
+    const listed = await agent.modern("/mcp", "tools/list");
+    expect(await listed.json()).toMatchObject({ result: { tools: [{ name: "docs__search" }] } });
+    const discovered = await world.gateway.admin("POST", `/v1/servers/${agent.server_id}/discover`);
+    expect(await discovered.json()).toMatchObject({
+      status: 409,
+      detail: expect.stringContaining("No account is linked"),
+    });
+    expect(world.upstream.seen).toHaveLength(before);
+    expect(await stateOf(world, agent.server_id)).toEqual(["active", "connected", null]);
+  });
+});
+
+describe("static credentials", () => {
+  it("are the key in its header, and nothing else of the config [RG-29, PS-58]", async () => {
+    const upstream = scriptedServer({ era: "modern", tools: [SEARCH] });
+    const gateway = startGateway(upstream.network);
+    const config = { api_key: "c4n4ry-key", note: "kept" };
+    const agent = await agentOf(gateway, { name: "docs", config });
+    await agent.modern("/mcp", "tools/call", CALL);
+    const [sent] = upstream.calls();
+    expect(sent?.headers.get("Authorization")).toBe("Bearer c4n4ry-key");
+    expect(JSON.stringify([...(sent?.headers ?? [])])).not.toContain("kept");
+    const shown = await accepted<Server>(await gateway.admin("GET", `/v1/servers/${agent.server_id}`));
+    expect(shown["config"]).toEqual(config);
+  });
+});
+
+describe("PATCH /v1/servers/{id}", () => {
+  it("takes every writable field of the record, and no other [RB-30]", async () => {
+    const world = protectedWorld();
+    const server = await register(world, { auth_type: "none" });
+    const path = `/v1/servers/${server.server_id}`;
+    const fields: Record<string, unknown> = {
+      ...{ name: "renamed", display_name: "Renamed", connection_type: "http", server_url: "https://docs.example/v2" },
+      ...{ enabled: false, timeout_ms: 2_000, auth_type: "oauth", config: { note: "x" }, ...MANUAL },
+      ...{ registration_endpoint: null, revocation_endpoint: "https://as.example/revoke", scopes: ["read"] },
+      ...{ extra_auth_params: { audience: "x" }, grant_type: "authorization_code", org_ids: ["default"] },
+      ...{ token_endpoint_auth_method: "client_secret_post", allowed_tools: { search: true } },
+      ...{ tools_to_auto_execute: ["search"], definition_policy: "trust", allow_on_all_virtual_keys: true },
+      ...{ is_code_mode_client: true, is_ping_available: false },
+    };
+    const patched = await accepted<Server>(await world.gateway.admin("PATCH", path, fields));
+    const { client_secret: _, ...shown } = fields;
+    expect(patched).toMatchObject(shown);
+    for (const field of ["server_id", "status", "state", "created", "modified_by", "tool_mode", "nonsense"]) {
+      const refused = await world.gateway.admin("PATCH", path, { [field]: "x" });
+      expect(await refused.json()).toMatchObject({ status: 400, code: "unknown_field", field });
+    }
   });
 });

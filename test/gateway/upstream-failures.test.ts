@@ -102,6 +102,23 @@ describe("a call to a server that fails", () => {
     expect(await agent.rows()).toMatchObject([{ ok: false, error: "The server did not answer in time.", attempts: 1 }]);
   });
 
+  it("that hangs is cancelled at a legacy server, and its session is not used again [PS-30, CN-12, P-28]", async () => {
+    let isHanging = true;
+    const answer = (seen: Seen) => (isHanging ? new Promise<Response>(() => undefined) : resultOf(seen, "{}"));
+    const { upstream, agent, callTool } = await startDocs(answer, { timeout_ms: 1000 }, "legacy");
+    await callTool("search");
+    const [hung] = upstream.calls();
+    const cancelled = upstream.seen.filter(({ message }) => message["method"] === "notifications/cancelled");
+    expect(cancelled.map(({ message, headers }) => [message["params"], headers.get("Mcp-Session-Id")])).toEqual([
+      [{ requestId: hung?.message["id"], reason: expect.any(String) }, hung?.headers.get("Mcp-Session-Id")],
+    ]);
+    isHanging = false;
+    await callTool("search");
+    const sessions = upstream.calls().map(({ headers }) => headers.get("Mcp-Session-Id"));
+    expect(new Set(sessions).size).toBe(2);
+    expect(await agent.rows()).toMatchObject([{ ok: true }, { ok: false }]);
+  });
+
   it("is repeated once when its approved definition says that it only reads [T-24]", async () => {
     const { upstream, callTool } = await startDocs(() => cutOff('{"jsonrpc"', "application/json"));
     await callTool("lookup");

@@ -134,7 +134,7 @@ describe("an org's context for a server", () => {
     expect((await context("DELETE", "acme")).status).toBe(404);
   });
 
-  it("has at most 4,000 characters, counted as people do [RB-24]", async () => {
+  it("has at most 4,000 characters, counted as people do [RB-24, RB-34]", async () => {
     expect((await context("PUT", "acme", { context: "\u{1f600}".repeat(4_000) })).status).toBe(200);
     const refused = await context("PUT", "acme", { context: "x".repeat(4_001) });
     expect(await refused.json()).toMatchObject({ status: 400, field: "context" });

@@ -6,6 +6,7 @@
 import { createHash } from "node:crypto";
 import { type JWK, jwtVerify } from "jose";
 import type { Clock } from "../../src/platform/clock.ts";
+import { planted } from "./canaries.ts";
 
 export type Endpoint = "resource_metadata" | "metadata" | "registration" | "token" | "revocation";
 
@@ -127,7 +128,10 @@ export function authorizationServer({
   const lasting = new Map<Endpoint, Fault>();
   const revoked = new Set<string>();
   let made = 0;
-  const fresh = (kind: string) => `${kind}-${++made}-${crypto.randomUUID()}`;
+  const fresh = (kind: string) => {
+    planted();
+    return `${kind}-${++made}-${crypto.randomUUID()}`;
+  };
 
   const endpointOf = ({ host, pathname: path }: URL): Endpoint | null => {
     if (host === new URL(resource).host && path.startsWith("/.well-known/oauth-protected-resource")) {

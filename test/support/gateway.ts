@@ -5,6 +5,7 @@ import { vi } from "vitest";
 import { createApp } from "../../src/app.ts";
 import type { Platform } from "../../src/services.ts";
 
+import { expectSecretless } from "./canaries.ts";
 import { expectDocumented } from "./documented.ts";
 
 export const ADMIN = { Authorization: `Bearer ${env.ADMIN_KEY}` };
@@ -49,6 +50,7 @@ export function startGateway(
     if (isStream) streaming.push(ctx);
     else await waitOnExecutionContext(ctx);
     await expectDocumented(init?.method ?? "GET", path, response);
+    await expectSecretless(init?.method ?? "GET", path, response);
     return response;
   }
 
