@@ -82,7 +82,7 @@ const refused = (refusal: string) => ({ ok: false, refusal, message: expect.stri
 const isOk = ({ ok }: TokenOutcome) => ok;
 
 describe("a code", () => {
-  it("becomes tokens, with its verifier and redirect, for one resource [P-59]", async () => {
+  it("becomes tokens, with its verifier and redirect, for one resource [CN-28, P-59]", async () => {
     const made = world();
     const outcome = await redeem(made);
     const [issued] = made.upstream.issued;
