@@ -145,7 +145,9 @@ export function createCredential(deps: CredentialDeps) {
     const { row, sealed } = own;
     try {
       await vault.put(refOf(row), sealed);
-      await tokens.renew(owner, serverId, row.token_id, renewalOf(row));
+      const isThere = await tokens.renew(owner, serverId, row.token_id, renewalOf(row));
+      // Deleted while it was renewed: its row did not know of this version.
+      if (!isThere) return await end(refOf(row), sealed);
     } catch (thrown) {
       log("error", "token_not_stored", { token_id: row.token_id, version: row.version, causes: causesOf(thrown) });
       return;
@@ -154,6 +156,14 @@ export function createCredential(deps: CredentialDeps) {
     if (now?.row.token_id === row.token_id && now.row.version === row.version) hot.write({ ...now, isStored: true });
     // Only now: until here the former refresh token was the one to go on with after a crash.
     if (row.version > 1) await vault.delete(refOf({ ...row, version: row.version - 1 })).catch(() => undefined);
+  }
+
+  /** Ends a value, here and at its authorization server. */
+  async function end(ref: TokenRef, sealed: string): Promise<void> {
+    if (hot.read()?.row.token_id === ref.token_id) hot.clear();
+    const value = await vault.open(ref, sealed).catch(() => null);
+    if (value !== null) await requests.revoke(value.client, value);
+    await vault.delete(ref);
   }
 
   function lend({ row, value }: Held, good_until: number | null): LeaseAnswer {
@@ -195,6 +205,12 @@ export function createCredential(deps: CredentialDeps) {
     }
     if (outcome.ok) {
       pausedUntil = 0;
+      if (held !== null && hot.read()?.row.token_id !== held.row.token_id) {
+        // Another account has been linked meanwhile, or this one deleted: what has come for it is nobody's.
+        await requests.revoke(client, { ...held.value, ...outcome.answer, client });
+        const now = await current();
+        return now === null || now === "lagging" ? { ok: false, why: "none" } : lend(now, freshUntil(now.row));
+      }
       const kept = outcome.answer.refresh_token ?? held?.value.refresh_token ?? null;
       const next = await keep({ ...outcome.answer, refresh_token: kept }, client, held?.row ?? null, scopesOf(record));
       return next === null ? { ok: false, why: "none" } : lend(next, freshUntil(next.row));
@@ -336,12 +352,7 @@ export function createCredential(deps: CredentialDeps) {
       // The own copy may be a version ahead of the row that was deleted.
       const ref = refOf(isOwn ? own.row : { token_id, version });
       const sealed = isOwn ? own.sealed : await vault.get(ref);
-      if (isOwn) hot.clear();
-      if (sealed !== null) {
-        const value = await vault.open(ref, sealed).catch(() => null);
-        if (value !== null) await requests.revoke(value.client, value);
-        await vault.delete(ref);
-      }
+      if (sealed !== null) await end(ref, sealed);
       await tokens.disposed(token_id);
     },
 
@@ -353,7 +364,7 @@ export function createCredential(deps: CredentialDeps) {
       if (own === null || !own.isUsed || due === null || clock() < due - TEND_AHEAD_MS) return;
       const record = await deps.serverOf(serverId);
       const held = record === null ? null : await current();
-      if (record === null || held === null || held === "lagging" || held.row.refresh_failed) return;
+      if (record === null || !record.enabled || held === null || held === "lagging" || held.row.refresh_failed) return;
       const ask = { refused: null, subjectToken: null };
       if (!canRenew(held, record, ask) || clock() < pausedUntil) return;
       renewing ??= renew(held, record, ask, false).finally(() => {

@@ -1,4 +1,5 @@
 /** Upstream credentials put together: what the other capabilities use of them. */
+import { isSameHost } from "../platform/address.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { Send } from "../platform/guarded-fetch.ts";
 import type { NewId } from "../platform/ids.ts";
@@ -91,7 +92,10 @@ export function createCredentials(deps: CredentialsDeps) {
       clock,
     }),
     setUp: createSetUp({
-      find: (server) => findAuthorizationServer({ send, timeoutMs: SET_UP_MS, refusalOf }, server),
+      find: (server, self) => {
+        const refusal = (url: string) => (isSameHost(url, self) ? "This is the gateway itself." : refusalOf(url));
+        return findAuthorizationServer({ send, timeoutMs: SET_UP_MS, refusalOf: refusal }, server);
+      },
       register: (server, client) => registerClient({ send, timeoutMs: SET_UP_MS }, { server, ...client }),
       sealer,
     }),

@@ -9,11 +9,17 @@ import type { RegisteredClient } from "./registration.ts";
 import type { Sealer } from "./sealing.ts";
 
 export interface SetUpDeps {
-  /** @param issuer As an admin has given it; `""` where none has. */
-  readonly find: (server: {
-    readonly server_url: string;
-    readonly issuer: string;
-  }) => Promise<Found<AuthorizationServer>>;
+  /**
+   * @param issuer As an admin has given it; `""` where none has.
+   * @param self The gateway's own origin: nothing there is an authorization server of somebody's (PS-61).
+   */
+  readonly find: (
+    server: {
+      readonly server_url: string;
+      readonly issuer: string;
+    },
+    self: string,
+  ) => Promise<Found<AuthorizationServer>>;
   readonly register: (
     server: AuthorizationServer,
     client: { readonly redirectUris: readonly string[]; readonly scopes: readonly string[] },
@@ -80,7 +86,7 @@ export function createSetUp({ find, register, sealer }: SetUpDeps) {
      */
     async run(record: ServerRecord, self: string): Promise<SetUp> {
       const given = givenBy(record);
-      const found = await find({ server_url: record.server_url, issuer: given.oauth_issuer_url });
+      const found = await find({ server_url: record.server_url, issuer: given.oauth_issuer_url }, self);
       if (!found.ok) return { ok: false, message: found.failure.message };
       const endpoints = {
         authorization_endpoint: given.authorization_endpoint ?? found.value.authorization_endpoint,

@@ -27,8 +27,8 @@ export interface TokenStore {
   get(owner: Owner, serverId: string): Promise<TokenRow | null>;
   /** Replaces the token of an owner. False when its server is gone. */
   put(row: TokenRow): Promise<boolean>;
-  /** Takes the next version into the row, unless the token is another one or already there. */
-  renew(owner: Owner, serverId: string, tokenId: string, renewal: Renewal): Promise<void>;
+  /** Takes the next version into the row. False when the token is another one by now, or deleted. */
+  renew(owner: Owner, serverId: string, tokenId: string, renewal: Renewal): Promise<boolean>;
   /** Notes that the owner must authorize again; a token that was renewed meanwhile is left alone. */
   markFailed(owner: Owner, serverId: string, token: Pick<TokenRow, "token_id" | "version">, at: number): Promise<void>;
   /** False when there is none. */
@@ -86,10 +86,12 @@ export function d1TokenStore(d1: D1Database): TokenStore {
     },
 
     async renew(owner, serverId, tokenId, renewal) {
-      await db
+      const renewed = await db
         .update(tokens)
         .set({ ...renewal, refresh_failed: false })
-        .where(and(isOf(owner, serverId), eq(tokens.token_id, tokenId), sql`${tokens.version} < ${renewal.version}`));
+        .where(and(isOf(owner, serverId), eq(tokens.token_id, tokenId), sql`${tokens.version} <= ${renewal.version}`))
+        .returning({ token_id: tokens.token_id });
+      return renewed.length > 0;
     },
 
     async markFailed(owner, serverId, { token_id, version }, at) {

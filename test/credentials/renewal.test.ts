@@ -198,6 +198,64 @@ describe("a renewal", () => {
   });
 });
 
+describe("a renewal that something overtakes", () => {
+  /** Holds requests for tokens back until the test lets them go. */
+  const holdAt = async (gate: { isAsked: boolean; mayGo: boolean }, endpoint: string) => {
+    if (endpoint !== "token") return;
+    gate.isAsked = true;
+    // Asked again and again: a promise of the test must not be waited for in an object.
+    while (!gate.mayGo) await new Promise((resolve) => setTimeout(resolve, 5));
+  };
+
+  it("leaves nothing of a token that was deleted meanwhile [PS-57]", async () => {
+    const gate = { isAsked: false, mayGo: true };
+    const world = protectedWorld({}, {}, { clock: () => Date.now(), before: (endpoint) => holdAt(gate, endpoint) });
+    const { agent, owner } = await linked(world);
+    later(HOUR);
+    Object.assign(gate, { isAsked: false, mayGo: false });
+    const calling = call(world, agent);
+    await vi.waitFor(() => expect(gate.isAsked).toBe(true));
+    await env.DB.prepare("DELETE FROM tokens WHERE user_id = ?").bind(owner.user_id).run();
+    gate.mayGo = true;
+    await calling;
+    expect(await call(world, agent)).toMatchObject({ ok: false, sent: 0 });
+    const left = await env.TOKENS.list({ prefix: "tok:" });
+    expect(left.keys.filter(({ name }) => name.endsWith(":2"))).toEqual([]);
+    expect(world.as.isGood(world.as.issued.at(-1)?.access_token ?? "")).toBe(false);
+  });
+
+  it("does not take the place of an account that was linked meanwhile", async () => {
+    const gate = { isAsked: false, mayGo: true };
+    const world = protectedWorld({}, {}, { clock: () => Date.now(), before: (endpoint) => holdAt(gate, endpoint) });
+    const { agent, owner } = await linked(world);
+    const { token_id: former } = (await rowOf(agent.server_id, owner.user_id)) as { token_id: string };
+    later(HOUR);
+    Object.assign(gate, { isAsked: false, mayGo: false });
+    const calling = call(world, agent);
+    await vi.waitFor(() => expect(gate.isAsked).toBe(true));
+    const value = {
+      access_token: "another",
+      refresh_token: null,
+      token_type: "Bearer",
+      expires_in: 3_600,
+      scopes: null,
+    };
+    const client = {
+      ...{ issuer: "https://as.example", token_endpoint: "https://as.example/token", client_id: "x" },
+      ...{ client_secret: null, token_auth_method: null, revocation_endpoint: null, resource: "" },
+    };
+    const object = env.CREDENTIAL.getByName(credentialName(agent.server_id, owner));
+    await object.authorize({ answer: value, client, scopes: [] });
+    gate.mayGo = true;
+    await calling;
+    const row = (await rowOf(agent.server_id, owner.user_id)) as { token_id: string; version: number };
+    expect(row.token_id).not.toBe(former);
+    expect(await object.lease({ refused: null, subjectToken: null })).toMatchObject({
+      token: { token_id: row.token_id, version: 1, access_token: "another" },
+    });
+  });
+});
+
 describe("a stored token", () => {
   it("is never taken from a former version that KV still has [T-19]", async () => {
     const world = protectedWorld();

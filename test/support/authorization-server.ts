@@ -89,6 +89,8 @@ export interface AuthorizationServerOptions {
   /** The URL of the MCP server that it protects. */
   readonly resource?: string;
   readonly scopes?: readonly string[];
+  /** What a request waits for, before it is looked at. */
+  readonly before?: (endpoint: Endpoint) => Promise<void>;
 }
 
 type Family = { clientId: string; current: string | null; spent: Set<string>; access: Set<string>; ended: boolean };
@@ -102,6 +104,7 @@ export function authorizationServer({
   issuer = "https://as.example",
   resource = "https://docs.example/mcp",
   scopes = ["read", "write"],
+  before = async () => undefined,
 }: AuthorizationServerOptions) {
   const { origin, pathname } = new URL(issuer);
   const at = (path: string) => `${origin}${path}`;
@@ -151,6 +154,7 @@ export function authorizationServer({
     const params = Object.fromEntries(isForm ? new URLSearchParams(text) : searchParams);
     const asked = { endpoint, method: request.method, url: request.url, headers: request.headers, text, params };
     requests.push(asked);
+    await before(endpoint);
     const fault = queued.get(endpoint)?.shift() ?? lasting.get(endpoint);
     if (fault === "hang") return hanging(request.signal);
     if (fault === "break") throw new TypeError("Network connection lost.");
