@@ -2,12 +2,12 @@
 import { type Context, Hono } from "hono";
 import { FAILURES, failureHeaders, GatewayError } from "../failure/gateway-error.ts";
 import type { AppEnv } from "../http/app-env.ts";
-import { readForm } from "../http/form.ts";
 import { type Html, pageHeaders } from "../http/html-page.ts";
 import { refuseOtherMethods } from "../http/operation.ts";
 import { addressOf, checkHeaderSizes } from "../http/security.ts";
-import { orNull, SESSION_S, SIGN_IN_CALLBACK, type SignedIn } from "../identity/browsers.ts";
-import { readCookie, writeCookie } from "../identity/cookies.ts";
+import { formOf, sentForm, signInWithKey, signOut, type Visitor, visitorAt } from "../http/visitor.ts";
+import { SIGN_IN_CALLBACK } from "../identity/browsers.ts";
+import { readCookie } from "../identity/cookies.ts";
 import * as pages from "./connect.page.ts";
 import { scopesOf } from "./credential.ts";
 import { CONNECT_CALLBACK, type OpenFlow } from "./flows.ts";
@@ -17,13 +17,8 @@ const CLIENT_METADATA = "/oauth/client-metadata.json";
 const TICKET = "/connect/:ticket{[A-Za-z0-9_-]{43}}";
 
 /** A visit to a link, as far as both methods agree. */
-interface Visit extends OpenFlow {
-  readonly c: Context<AppEnv>;
+interface Visit extends OpenFlow, Visitor {
   readonly ticket: string;
-  readonly browser: string;
-  readonly signedIn: SignedIn | null;
-  /** The path of this request. */
-  readonly here: string;
 }
 
 export function createConnectDoors(onFailure: (error: GatewayError, c: Context<AppEnv>) => void): Hono<AppEnv> {
@@ -49,14 +44,9 @@ export function createConnectDoors(onFailure: (error: GatewayError, c: Context<A
 
 async function visit(c: Context<AppEnv>, serve: (visit: Visit) => Promise<Response>): Promise<Response> {
   checkHeaderSizes(c.req.raw.headers);
-  const { services } = c.var;
-  const url = new URL(c.req.url);
   const ticket = c.req.param("ticket") ?? "";
-  const open = await services.flows.ofTicket(ticket);
-  const browser = readCookie(c.req.raw, "browser") ?? services.browsers.newSecret();
-  c.header("Set-Cookie", writeCookie(url, "browser", browser, SESSION_S), { append: true });
-  const signedIn = await services.browsers.signedIn(readCookie(c.req.raw, "session"));
-  return serve({ ...open, c, ticket, browser, signedIn, here: url.pathname });
+  const open = await c.var.services.flows.ofTicket(ticket);
+  return serve({ ...open, ticket, ...(await visitorAt(c)) });
 }
 
 async function show(visit: Visit): Promise<Response> {
@@ -64,26 +54,17 @@ async function show(visit: Visit): Promise<Response> {
 }
 
 async function decide(visit: Visit): Promise<Response> {
-  const { c, ticket, browser, signedIn, here, record } = visit;
+  const { c, ticket, browser, here, record } = visit;
   const { services } = c.var;
-  const form = await readForm(c.req.raw);
-  if (!services.browsers.isFormToken(form.get("csrf") ?? "", browser, here, signedIn)) {
-    throw new GatewayError("forbidden", "The page was too old, or was opened in another browser.");
-  }
+  const form = await sentForm(visit);
   switch (form.get("decision")) {
     case "deny":
       return page(c, pages.cancelledPage(record.display_name), 200);
+    case "key":
+      return (await signInWithKey(visit, form)) ? c.redirect(here, 303) : askForKey(visit, true);
     case "sign_out":
-      await services.browsers.signOut(readCookie(c.req.raw, "session"));
-      keepSession(c, "", 0);
+      await signOut(visit);
       return page(c, pages.signedOutPage(here), 200);
-    case "key": {
-      const signIn = () => services.browsers.signInWithKey((form.get("virtual_key") ?? "").trim());
-      const session = await orNull(services.rateLimits.guard(addressOf(c.req.raw.headers), signIn));
-      if (session === null) return askForKey(visit, true);
-      keepSession(c, session, SESSION_S);
-      return c.redirect(here, 303);
-    }
     case "link": {
       const refused = await otherThan(visit);
       if (refused !== null) return refused;
@@ -161,10 +142,6 @@ function confirm(visit: Visit): Html {
   return pages.confirmPage(link, formOf(visit));
 }
 
-function formOf({ c, browser, here, signedIn }: Visit) {
-  return { action: here, token: c.var.services.browsers.formToken(browser, here, signedIn) };
-}
-
 function authorizationOf({ record }: OpenFlow): string {
   return record.authorization_endpoint ?? record.oauth_issuer_url;
 }
@@ -176,8 +153,4 @@ async function page(
   goesTo?: string,
 ): Promise<Response> {
   return c.html(body, status, pageHeaders(goesTo));
-}
-
-function keepSession(c: Context<AppEnv>, session: string, seconds: number): void {
-  c.header("Set-Cookie", writeCookie(new URL(c.req.url), "session", session, seconds), { append: true });
 }

@@ -2,13 +2,13 @@
 import { type Context, Hono } from "hono";
 import { FAILURES, failureHeaders, GatewayError } from "../failure/gateway-error.ts";
 import type { AppEnv } from "../http/app-env.ts";
-import { readForm } from "../http/form.ts";
 import { type Html, PAGE_STYLE, pageHeaders } from "../http/html-page.ts";
 import { refuseOtherMethods } from "../http/operation.ts";
 import { addressOf, checkHeaderSizes } from "../http/security.ts";
+import { formOf, keepSession, sentForm, signInWithKey, signOut, type Visitor, visitorAt } from "../http/visitor.ts";
 import { type Ask, denied } from "./ask.ts";
-import { orNull, SESSION_S, SIGN_IN_CALLBACK, type SignedIn } from "./browsers.ts";
-import { readCookie, writeCookie } from "./cookies.ts";
+import { SESSION_S, SIGN_IN_CALLBACK, type SignedIn } from "./browsers.ts";
+import { readCookie } from "./cookies.ts";
 import { AUTHORIZE } from "./oauth-library.ts";
 import type { Grantor } from "./person.wire.ts";
 import { consentPage, keyPage, problemPage, signedOutPage, strangerPage } from "./sign-in.page.ts";
@@ -17,13 +17,7 @@ type Answer = Response | Promise<Response>;
 type Asked = Extract<Ask, { kind: "ask" }>;
 
 /** A request at the authorization endpoint, as far as both methods agree. */
-interface Visit extends Asked {
-  readonly c: Context<AppEnv>;
-  readonly browser: string;
-  readonly signedIn: SignedIn | null;
-  /** Path and query of this request. */
-  readonly here: string;
-}
+interface Visit extends Asked, Visitor {}
 
 export function createSignInDoors(onFailure: (error: GatewayError, c: Context<AppEnv>) => void): Hono<AppEnv> {
   const doors = new Hono<AppEnv>();
@@ -45,15 +39,9 @@ export function createSignInDoors(onFailure: (error: GatewayError, c: Context<Ap
 
 async function visit(c: Context<AppEnv>, serve: (visit: Visit) => Promise<Response>): Promise<Response> {
   checkHeaderSizes(c.req.raw.headers);
-  const { services } = c.var;
-  const url = new URL(c.req.url);
-  const ask = await services.readAsk(url);
+  const ask = await c.var.services.readAsk(new URL(c.req.url));
   if (ask.kind === "refused") return c.redirect(ask.redirectTo, 302);
-  const browser = readCookie(c.req.raw, "browser") ?? services.browsers.newSecret();
-  // As long as the session, so that a form that was shown while somebody is signed in can be sent.
-  c.header("Set-Cookie", writeCookie(url, "browser", browser, SESSION_S), { append: true });
-  const signedIn = await services.browsers.signedIn(readCookie(c.req.raw, "session"));
-  return serve({ ...ask, c, browser, signedIn, here: `${url.pathname}${url.search}` });
+  return serve({ ...ask, ...(await visitorAt(c)) });
 }
 
 async function show(visit: Visit): Promise<Response> {
@@ -78,26 +66,16 @@ async function show(visit: Visit): Promise<Response> {
 }
 
 async function decide(visit: Visit): Promise<Response> {
-  const { c, browser, signedIn, here, request } = visit;
+  const { c, signedIn, here, request } = visit;
   const { services } = c.var;
-  const form = await readForm(c.req.raw);
-  if (!services.browsers.isFormToken(form.get("csrf") ?? "", browser, here, signedIn)) {
-    throw new GatewayError("forbidden", "The page was too old, or was opened in another browser.");
-  }
+  const form = await sentForm(visit);
   switch (form.get("decision")) {
     case "deny":
       return c.redirect(denied(request), 302);
-    case "key": {
-      const value = (form.get("virtual_key") ?? "").trim();
-      const signIn = () => services.browsers.signInWithKey(value);
-      const session = await orNull(services.rateLimits.guard(addressOf(c.req.raw.headers), signIn));
-      if (session === null) return showKeyForm(visit, true);
-      keepSession(c, session, SESSION_S);
-      return c.redirect(here, 303);
-    }
+    case "key":
+      return (await signInWithKey(visit, form)) ? c.redirect(here, 303) : showKeyForm(visit, true);
     case "sign_out":
-      await services.browsers.signOut(readCookie(c.req.raw, "session"));
-      keepSession(c, "", 0);
+      await signOut(visit);
       return page(c, signedOutPage(here), 200);
     case "allow": {
       const org = form.get("org") ?? "";
@@ -134,14 +112,14 @@ async function comeBack(c: Context<AppEnv>): Promise<Response> {
   return c.redirect(returnTo, 302);
 }
 
-function showKeyForm({ c, browser, here, client }: Visit, wasWrong: boolean): Answer {
-  const token = c.var.services.browsers.formToken(browser, here, null);
-  return page(c, keyPage(client, { action: here, token }, wasWrong), wasWrong ? 400 : 200, client.redirectUri);
+function showKeyForm(visit: Visit, wasWrong: boolean): Answer {
+  const { c, client } = visit;
+  return page(c, keyPage(client, formOf(visit), wasWrong), wasWrong ? 400 : 200, client.redirectUri);
 }
 
-function showConsent({ c, browser, here, client, request }: Visit, signedIn: SignedIn): Answer {
-  const token = c.var.services.browsers.formToken(browser, here, signedIn);
-  const form = { action: here, token };
+function showConsent(visit: Visit, signedIn: SignedIn): Answer {
+  const { c, client, request } = visit;
+  const form = formOf(visit);
   const shown =
     signedIn.orgs.length === 0
       ? strangerPage(signedIn, form)
@@ -160,10 +138,6 @@ function page(
 
 function grantorOf({ person }: SignedIn, org: string): Grantor {
   return person.kind === "key" ? person : { ...person, org };
-}
-
-function keepSession(c: Context<AppEnv>, session: string, seconds: number): void {
-  c.header("Set-Cookie", writeCookie(new URL(c.req.url), "session", session, seconds), { append: true });
 }
 
 function callbackUrl(c: Context<AppEnv>): string {
