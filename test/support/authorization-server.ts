@@ -148,7 +148,8 @@ export function authorizationServer({
   };
 
   async function answer(endpoint: Endpoint, request: Request): Promise<Response> {
-    const text = await request.text();
+    // `text()` warns of a form.
+    const text = new TextDecoder().decode(await request.arrayBuffer());
     const { searchParams } = new URL(request.url);
     const isForm = request.headers.get("Content-Type")?.startsWith("application/x-www-form-urlencoded") ?? false;
     const params = Object.fromEntries(isForm ? new URLSearchParams(text) : searchParams);
