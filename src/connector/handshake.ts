@@ -42,7 +42,10 @@ export type Probed =
 
 /** Probes the era of a server; a legacy one has a session with us afterwards. Failures give no verdict (R-26). */
 export async function probe(line: Line): Promise<Probed> {
-  const asked = await askModern(line, "server/discover", {});
+  const discover = () => askModern(line, "server/discover", {});
+  const first = await discover();
+  // A server that names our own revision instead of what it was asked in is asked once more (protocol.md 3.5.1).
+  const asked = revisionsInstead(first).includes(MODERN_REVISION) ? await discover() : first;
   if (asked.kind === "broken" && asked.breakage !== "not_mcp")
     return { ok: false, failure: failureOf(asked, "connect") };
   if (asked.kind === "status" && (isCredentialProblem(asked.status) || asked.status >= 500)) {
@@ -65,10 +68,8 @@ export async function probe(line: Line): Promise<Probed> {
         },
       };
     }
-    const error = objectOf(message.value["error"]);
-    const supported = listOf(objectOf(error?.["data"])?.["supported"]);
     // A server that speaks modern revisions, but none of ours, is not to be taken for an old one.
-    if (error?.["code"] === UNSUPPORTED_REVISION && supported.some((revision) => revision > MODERN_REVISION)) {
+    if (revisionsInstead(asked).some((revision) => revision > MODERN_REVISION)) {
       const message = "The server speaks only revisions of MCP that this gateway does not know.";
       return { ok: false, failure: { stage: "connect", message, isTimeout: false } };
     }
@@ -77,6 +78,13 @@ export async function probe(line: Line): Promise<Probed> {
 }
 
 const UNSUPPORTED_REVISION = -32022;
+
+/** The revisions that a server names instead of the one it refuses; none where it refuses none. */
+function revisionsInstead(asked: Asked): string[] {
+  const error = asked.kind === "answer" ? objectOf(asked.message.value["error"]) : undefined;
+  if (error?.["code"] !== UNSUPPORTED_REVISION) return [];
+  return listOf(objectOf(error["data"])?.["supported"]);
+}
 
 /** `initialize`, then `notifications/initialized`. */
 export async function openSession(line: Line): Promise<Probed> {

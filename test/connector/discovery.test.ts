@@ -30,7 +30,7 @@ async function register(gateway: ReturnType<typeof startGateway>, more: Record<s
 const status = (code: number) => () =>
   new Response("<h1>no</h1>", { status: code, headers: { "Content-Type": "text/html" } });
 const onDiscover =
-  (answer: (seen: Seen) => Response): Script["first"] =>
+  (answer: (seen: Seen) => Response | undefined): Script["first"] =>
   (seen) =>
     seen.message["method"] === "server/discover" ? answer(seen) : undefined;
 
@@ -100,6 +100,21 @@ describe("probing the era of a server", () => {
     expect(await (await agent.modern("/mcp", "tools/call", { name: "other__search" })).json()).toMatchObject({
       result: {},
     });
+  });
+
+  it("asks once more a server that refuses our revision, and names it as one that it speaks", async () => {
+    let refusals = 0;
+    const { upstream, gateway } = startWith({
+      first: onDiscover((seen) => {
+        const data = { supported: ["2026-07-28"], requested: "2026-07-28" };
+        const error = { code: -32022, message: "", data };
+        const refusal = JSON.stringify({ jsonrpc: "2.0", id: JSON.parse(idOf(seen)), error });
+        return refusals++ === 0 ? raw(refusal, { status: 400 }) : undefined;
+      }),
+    });
+    expect(await register(gateway)).toMatchObject({ state: "connected", allowed_tools: { search: true } });
+    const methods = upstream.seen.map(({ message }) => message["method"]);
+    expect(methods).toEqual(["server/discover", "server/discover", "tools/list"]);
   });
 
   it("does not take a server of a later revision for an old one", async () => {

@@ -10,7 +10,10 @@ describe("a server of per-user accounts", () => {
     const linked = await linkWithKey(world, agent);
     expect(await linked.text()).toContain("offers one tool");
     expect(linked.status).toBe(200);
-    expect(await resultOf(await agent.modern("/mcp", "tools/call", CALL))).toEqual({ content: [] });
+    expect(await resultOf(await agent.modern("/mcp", "tools/call", CALL))).toEqual({
+      content: [],
+      resultType: "complete",
+    });
     expect(world.upstream.calls()).toHaveLength(1);
   });
 });
@@ -21,6 +24,9 @@ describe("a server with one account for all", () => {
     const agent = await protectedAgent(world, { auth_type: "oauth" });
     const linked = await linkServer(world, agent.server_id);
     expect(await linked.text()).toContain("offers one tool");
-    expect(await resultOf(await agent.modern("/mcp", "tools/call", CALL))).toEqual({ content: [] });
+    expect(await resultOf(await agent.modern("/mcp", "tools/call", CALL))).toEqual({
+      content: [],
+      resultType: "complete",
+    });
   });
 });

@@ -22,13 +22,14 @@ const MODERN_HEADERS = { "MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "to
 
 describe("a modern call to a modern server", () => {
   it("changes nothing but the tool's name, in the body and in Mcp-Name [P-44]", async () => {
-    const { upstream, agent } = await startDocs("modern");
+    const result = RESULT.replace("{", '{"resultType":"future",');
+    const { upstream, agent } = await startDocs("modern", (seen) => resultOf(seen, result));
     const body = (name: string) =>
       `{ "jsonrpc":"2.0","id":"c-17","method":"tools/call","params":{"name":"${name}","arguments":${ARGUMENTS},` +
       `"_meta":{${MODERN_META},"progressToken":"p","vendor/x":[1.0]},"x-param":1.0},"x-top":true}`;
     const headers = { ...MODERN_HEADERS, "Mcp-Name": "docs__a_b_1d0c73dc", "Mcp-Param-Region": "eu", "X-Org-Id": "o" };
     const response = await agent.post("/mcp", body("docs__a_b_1d0c73dc"), { ...headers, Cookie: "c=1" });
-    expect(await response.text()).toBe(`{"jsonrpc":"2.0","id":"c-17","result":${RESULT}}`);
+    expect(await response.text()).toBe(`{"jsonrpc":"2.0","id":"c-17","result":${result}}`);
     const [call] = upstream.calls();
     expect(call?.text).toBe(body("a.b"));
     expect(Object.fromEntries(call?.headers ?? [])).toMatchObject({
@@ -40,6 +41,13 @@ describe("a modern call to a modern server", () => {
     for (const name of ["authorization", "cookie", "x-org-id", "x-api-key", "mcp-session-id"]) {
       expect(call?.headers.has(name), name).toBe(false);
     }
+  });
+
+  it("has the result called complete that does not say what it is [P-9]", async () => {
+    const { agent } = await startDocs("modern");
+    const response = await agent.modern("/mcp/docs", "tools/call", { name: "a.b" });
+    const result = `${RESULT.slice(0, -1)},"resultType":"complete"}`;
+    expect(await response.text()).toBe(`{"jsonrpc":"2.0","id":1,"result":${result}}`);
   });
 });
 

@@ -20,7 +20,7 @@ export const modernClient: ClientSide = {
     const id = message.id ?? "null";
     if ("error" in received.value) return translateError(received, status, era === "modern", message);
     const outcome = outcomeOf(received);
-    if (era === "modern") return { text: received.text, status: 200, ...outcome };
+    if (era === "modern") return { text: withResultType(received), status: 200, ...outcome };
     const put = {
       resultType: '"complete"',
       ...(serverInfo === null ? {} : { _meta: metaWith(received.text, serverInfo) }),
@@ -83,6 +83,14 @@ function rank(level: unknown): number {
 
 export function isLogLevel(level: unknown): boolean {
   return rank(level) !== -1;
+}
+
+/** A result that does not say what it is counts as complete; a modern client is told so in any case. */
+function withResultType({ text, value }: Received): string {
+  const result = value["result"];
+  return isObject(result) && "resultType" in result
+    ? text
+    : applyEdits(text, resultEdit(text, { resultType: '"complete"' }, []));
 }
 
 /** The result's `_meta` with the server's name in it. */
