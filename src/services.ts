@@ -203,6 +203,8 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
         self,
         scopes,
       }),
+    // The link that follows leads somewhere in any case.
+    follow: (serverId) => connectors.follow(serverId).catch(() => false),
     rediscover: async ({ server_id, auth_type }, owner) => {
       await connectors.discover(server_id, undefined, auth_type === "per_user_oauth" ? owner : undefined);
       onWritten();
@@ -266,6 +268,7 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     catalog: catalogStore,
     targetOf,
     setUp: credentials.setUp.run,
+    follow: credentials.setUp.follow,
     sendTo,
     clock,
     newId,

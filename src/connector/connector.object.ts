@@ -9,6 +9,9 @@ import { nextLook, type Plan, planAfter } from "./schedule.ts";
 
 const NO_PLAN: Plan = { failures: 0, health_at: null, discovery_at: null };
 
+/** How long it is believed that a server has the authorization server that it was last found to have. */
+const FOLLOW_PAUSE_MS = 30_000;
+
 /**
  * One upstream server, named by its id: the one place that connects to it and decides what it is. Its alarm looks at
  * the server now and then; how a server is spoken to is in `connector.ts`.
@@ -18,6 +21,7 @@ export class Connector extends DurableObject<Env> {
   #running: Promise<Discovered> | null = null;
   #queued: Promise<Discovered> | null = null;
   #registering: Promise<boolean> | null = null;
+  #following: { readonly since: number; readonly done: Promise<boolean> } | null = null;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -54,6 +58,22 @@ export class Connector extends DurableObject<Env> {
       this.#registering = null;
     });
     return this.#registering;
+  }
+
+  /**
+   * Registers the gateway with another authorization server, where the server has changed to one. Who asks soon after
+   * another gets the same answer: an agent may call again and again.
+   */
+  follow(): Promise<boolean> {
+    const now = this.#services.clock();
+    if (this.#following === null || now - this.#following.since >= FOLLOW_PAUSE_MS) {
+      const done = this.#services.connector.follow(this.ctx.id.name ?? "", this.#own()).catch((thrown: unknown) => {
+        this.#following = null;
+        throw thrown;
+      });
+      this.#following = { since: now, done };
+    }
+    return this.#following.done;
   }
 
   /** Stops looking at a server that is deleted. */

@@ -9,6 +9,8 @@ export interface ConnectorStub {
   discover(serverId: string, self?: string, owner?: Owner): Promise<Discovered>;
   /** See `Connector.register`. */
   register(serverId: string, refused: string): Promise<boolean>;
+  /** See `Connector.follow`. */
+  follow(serverId: string): Promise<boolean>;
   forget(serverId: string): Promise<void>;
 }
 
@@ -16,6 +18,7 @@ export function connectorStub(namespace: DurableObjectNamespace<Connector>): Con
   return withOutages<ConnectorStub>({
     discover: async (serverId, self, owner) => namespace.getByName(serverId).discover(self, owner),
     register: async (serverId, refused) => namespace.getByName(serverId).register(refused),
+    follow: async (serverId) => namespace.getByName(serverId).follow(),
     forget: async (serverId) => namespace.getByName(serverId).forget(),
   });
 }

@@ -42,6 +42,8 @@ export interface ConnectorDeps {
   readonly targetOf: TargetOf;
   /** Registers the gateway with a server's authorization server. */
   readonly setUp: (record: ServerRecord, self: string) => Promise<SetUp>;
+  /** The same with another one than before; null where there is none. */
+  readonly follow: (record: ServerRecord, self: string) => Promise<SetUp | null>;
   /** The way to a server. */
   readonly sendTo: (record: ServerRecord) => Send;
   readonly clock: Clock;
@@ -107,6 +109,8 @@ export interface Look {
 
 const IS_OWN: ConnectFailure = { stage: "connect", message: BREAKAGES.refused_here, isTimeout: false };
 
+const MOVED = "The server has changed to another authorization server.";
+
 /** What a check of a server's health came to. */
 export type Checked = "well" | "failed" | "unseen" | "gone";
 
@@ -121,7 +125,7 @@ const noCredential = (why: NoLease): Extract<Attempted, { ok: false }> => ({
   why,
 });
 
-export function createConnector({ registry, catalog, targetOf, setUp, sendTo, clock, newId }: ConnectorDeps) {
+export function createConnector({ registry, catalog, targetOf, setUp, follow, sendTo, clock, newId }: ConnectorDeps) {
   async function failed(record: ServerRecord, failure: ConnectFailure, failures: number | null): Promise<Discovered> {
     const { stage, message, isTimeout } = failure;
     const last_failure = { stage, message, at: clock() };
@@ -165,6 +169,31 @@ export function createConnector({ registry, catalog, targetOf, setUp, sendTo, cl
     const { message } = done;
     await registry.recordRegistration(record, { status: "error", status_reason: message, state: "disconnected" }, null);
     return { ok: false, code: "upstream_failed", message };
+  }
+
+  /** See `follow` of the connector. @returns What came of it, for admins; null where nothing has changed. */
+  async function followTo(record: ServerRecord, own: readonly string[]): Promise<string | null> {
+    const self = own.at(-1);
+    const { auth_type, registration_mode, status } = record;
+    if (self === undefined || !auth_type.endsWith("oauth") || registration_mode === "manual" || status !== "active") {
+      return null;
+    }
+    const done = await follow(record, self);
+    if (done === null) return null;
+    if (!done.ok) return `${MOVED} ${done.message}`;
+    const event = allowlistEvent("update", record, { now: clock(), newId });
+    const isRecorded = await registry.recordRegistration(record, done.change, event);
+    return isRecorded ? `${MOVED} The account has to be linked again.` : null;
+  }
+
+  /** What came of a look that has failed; who refuses an account may have another authorization server by now. */
+  async function failedLook(
+    record: ServerRecord,
+    failure: ConnectFailure,
+    { failures, own }: Required<Omit<Look, "owner">>,
+  ): Promise<Discovered> {
+    const moved = failure.status === 401 ? await followTo(record, own) : null;
+    return failed(record, moved === null ? failure : { ...failure, message: moved }, failures);
   }
 
   /** @returns Why a server is not well; null when it is. */
@@ -212,11 +241,11 @@ export function createConnector({ registry, catalog, targetOf, setUp, sendTo, cl
         }
         const connected = await connectTo(record, owner);
         if (!connected.ok && connected.why === "none") return waits(record);
-        if (!connected.ok) return failed(record, connected.failure, failures);
+        if (!connected.ok) return failedLook(record, connected.failure, { failures, own });
         const { verdict } = connected.connection;
         const listed = await listTools(connected.connection.line, verdict);
         await connected.connection.close();
-        if (!listed.ok) return failed(record, listed.failure, failures);
+        if (!listed.ok) return failedLook(record, listed.failure, { failures, own });
 
         const { era, server_info, instructions } = verdict;
         const standing = await catalog.stored(serverId);
@@ -265,6 +294,17 @@ export function createConnector({ registry, catalog, targetOf, setUp, sendTo, cl
         last_failure,
       });
       return "failed";
+    },
+
+    /**
+     * Registers the gateway with the authorization server that a server has changed to, where it has (protocol.md 6.3
+     * step 3). Accounts of the former one have to be linked again.
+     *
+     * @returns Whether it has.
+     */
+    async follow(serverId: string, own: readonly string[]): Promise<boolean> {
+      const record = await registry.get(serverId);
+      return record !== null && (await followTo(record, own)) !== null;
     },
 
     /**

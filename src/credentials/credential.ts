@@ -8,7 +8,7 @@ import type { NewId } from "../platform/ids.ts";
 import { causesOf, log } from "../platform/log.ts";
 import type { ServerRecord } from "../registry/server-record.ts";
 import type { Owner } from "./owner.ts";
-import { expiryOf, freshUntil, isDue, type TokenClient, type TokenRow, type TokenValue } from "./token.ts";
+import { expiryOf, freshUntil, isDue, renewalOf, type TokenClient, type TokenRow, type TokenValue } from "./token.ts";
 import type { TokenAnswer, TokenOutcome } from "./token-answer.ts";
 import type { Disposal, TokenStore } from "./tokens.store.ts";
 import type { TokenRef, Vault } from "./vault.ts";
@@ -197,7 +197,7 @@ export function createCredential(deps: CredentialDeps) {
     let outcome = await request(held, record, client, ask);
     if (!outcome.ok && outcome.refusal === "client_refused" && record.registration_mode === "dcr") {
       const now = await clientAfter(client.client_id);
-      if (now !== null) {
+      if (now?.issuer === client.issuer) {
         client = now;
         outcome = await request(held, record, client, ask);
         if (!outcome.ok && outcome.refusal === "client_refused") outcome = { ...outcome, refusal: "grant_refused" };
@@ -253,8 +253,11 @@ export function createCredential(deps: CredentialDeps) {
   }
 
   /** Whether there is a way to another token without a person. */
-  function canRenew(held: Held | null, { grant_type }: ServerRecord, ask: LeaseAsk): boolean {
-    if (grant_type === "authorization_code") return held?.value.refresh_token != null;
+  function canRenew(held: Held | null, { grant_type, oauth_issuer_url }: ServerRecord, ask: LeaseAsk): boolean {
+    if (grant_type === "authorization_code") {
+      // What another authorization server has given is of no use with this one (P-60).
+      return held?.value.refresh_token != null && held.value.client.issuer === oauth_issuer_url;
+    }
     return grant_type === "client_credentials" || ask.subjectToken !== null;
   }
 
@@ -393,8 +396,4 @@ export const TEND_AHEAD_MS = 30_000;
 /** The scopes to ask for: an admin's, else those that the server's metadata names (BF-26). */
 export function scopesOf({ scopes, scopes_found }: Pick<ServerRecord, "scopes" | "scopes_found">): readonly string[] {
   return scopes.length > 0 ? scopes : scopes_found;
-}
-
-function renewalOf({ version, expires_at, assumed_expiry, has_refresh_token, scopes, modified }: TokenRow) {
-  return { version, expires_at, assumed_expiry, has_refresh_token, scopes, modified };
 }

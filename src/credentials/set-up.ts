@@ -78,6 +78,38 @@ export function createSetUp({ find, register, sealer }: SetUpDeps) {
     };
   }
 
+  const search = (record: ServerRecord, self: string) =>
+    find({ server_url: record.server_url, issuer: givenBy(record).oauth_issuer_url }, self);
+
+  async function registerAt(found: AuthorizationServer, record: ServerRecord, self: string): Promise<SetUp> {
+    const given = givenBy(record);
+    const endpoints = {
+      authorization_endpoint: given.authorization_endpoint ?? found.authorization_endpoint,
+      token_endpoint: given.token_endpoint ?? found.token_endpoint,
+      registration_endpoint: given.registration_endpoint ?? found.registration_endpoint,
+      revocation_endpoint: given.revocation_endpoint ?? found.revocation_endpoint,
+    };
+    const server: AuthorizationServer = { ...found, ...endpoints };
+    const client = await clientAt(server, record, self);
+    if (!client.ok) return client;
+    const isGiven = (name: keyof typeof given) => given[name] !== null && given[name] !== "";
+    const foundFields = (["oauth_issuer_url", ...ENDPOINTS] as const).filter((name) => !isGiven(name));
+    return {
+      ok: true,
+      change: {
+        ...endpoints,
+        oauth_issuer_url: server.issuer,
+        ...client.change,
+        oauth_found: [...foundFields, "client_id", "token_endpoint_auth_method"],
+        scopes_found: server.scopes,
+        oauth_resource: server.resource,
+        iss_required: server.iss_required,
+        status: "active",
+        status_reason: null,
+      },
+    };
+  }
+
   return {
     /**
      * Finds the authorization server and registers there.
@@ -85,34 +117,20 @@ export function createSetUp({ find, register, sealer }: SetUpDeps) {
      * @param self The gateway's own origin.
      */
     async run(record: ServerRecord, self: string): Promise<SetUp> {
-      const given = givenBy(record);
-      const found = await find({ server_url: record.server_url, issuer: given.oauth_issuer_url }, self);
-      if (!found.ok) return { ok: false, message: found.failure.message };
-      const endpoints = {
-        authorization_endpoint: given.authorization_endpoint ?? found.value.authorization_endpoint,
-        token_endpoint: given.token_endpoint ?? found.value.token_endpoint,
-        registration_endpoint: given.registration_endpoint ?? found.value.registration_endpoint,
-        revocation_endpoint: given.revocation_endpoint ?? found.value.revocation_endpoint,
-      };
-      const server: AuthorizationServer = { ...found.value, ...endpoints };
-      const client = await clientAt(server, record, self);
-      if (!client.ok) return client;
-      const isGiven = (name: keyof typeof given) => given[name] !== null && given[name] !== "";
-      const foundFields = (["oauth_issuer_url", ...ENDPOINTS] as const).filter((name) => !isGiven(name));
-      return {
-        ok: true,
-        change: {
-          ...endpoints,
-          oauth_issuer_url: server.issuer,
-          ...client.change,
-          oauth_found: [...foundFields, "client_id", "token_endpoint_auth_method"],
-          scopes_found: server.scopes,
-          oauth_resource: server.resource,
-          iss_required: server.iss_required,
-          status: "active",
-          status_reason: null,
-        },
-      };
+      const found = await search(record, self);
+      return found.ok ? registerAt(found.value, record, self) : { ok: false, message: found.failure.message };
+    },
+
+    /**
+     * The same where a server has another authorization server by now, whose clients and tokens are others (protocol.md
+     * 6.3 step 3). One that an admin has named stays.
+     *
+     * @returns Null where it has not, or does not say.
+     */
+    async follow(record: ServerRecord, self: string): Promise<SetUp | null> {
+      const found = await search(record, self);
+      const isOther = found.ok && found.value.issuer !== record.oauth_issuer_url;
+      return isOther ? registerAt(found.value, record, self) : null;
     },
   };
 

@@ -56,6 +56,8 @@ export interface ToolCallDeps {
     owner: Owner,
     link: { readonly self: string; readonly scopes: readonly string[] },
   ) => Promise<Link | null>;
+  /** Looks whether a server that refuses an account has another authorization server by now. */
+  readonly follow: (serverId: string) => Promise<boolean>;
   /** A server has said that its tools have changed. */
   readonly rediscover: (record: ServerRecord, owner: Owner) => Promise<void>;
   readonly clock: Clock;
@@ -186,6 +188,8 @@ async function withoutCredential(
 ): Promise<ShapedResponse> {
   const { record } = tool.server;
   if (why === "later") return failed(call, tool, { reason: NO_LEASE.later });
+  // Before anybody is sent to an authorization server whose tokens are good no longer.
+  if (why === "refused" && scopes.length === 0) await deps.follow(record.server_id);
   if (record.auth_type !== "per_user_oauth") {
     return failed(call, tool, { reason: `${record.display_name} is not connected; ask an admin.` });
   }
