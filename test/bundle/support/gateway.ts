@@ -19,6 +19,7 @@ const BUILD_MS = 30_000;
 export interface Gateway extends Running {
   /** Without a trailing slash. */
   readonly url: string;
+  readonly adminKey: string;
   /** A request of the platform admin; a body is sent as JSON. */
   admin(method: string, path: string, body?: unknown): Promise<Response>;
   /** Ends workerd, and starts it anew at the same address with what is stored. */
@@ -53,6 +54,7 @@ export async function startGateway(vars: Readonly<Record<string, string>> = {}):
     const headers = { Authorization: `Bearer ${adminKey}`, "Content-Type": "application/json" };
     return {
       url: origin,
+      adminKey,
       admin: (method, path, body) =>
         fetch(`${origin}${path}`, { method, headers, ...(body !== undefined && { body: JSON.stringify(body) }) }),
       logs: () => [...lines],

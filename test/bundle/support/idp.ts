@@ -36,6 +36,8 @@ export interface Idp extends Running {
    * @returns The client's own URL, which nobody has asked for yet.
    */
   signIn(url: string, user: string, claims?: object): Promise<string>;
+  /** The cookie of a user: a browser that brings it is signed in. */
+  cookieOf(user: string): string;
   /** An access token of a user for an audience: a JWT, by a code flow of a client of its own. */
   token(user: string, made: TokenWish): Promise<string>;
   /** The ID token that comes with such an access token: made for that client, not for the audience. */
@@ -179,6 +181,7 @@ export async function startIdp(claimNames: readonly string[] = []): Promise<Idp>
     issuer,
     register,
     signIn,
+    cookieOf: (user) => `${USER_COOKIE}=${user}`,
     token: async (user, made) => (await tokens(user, made)).access_token,
     idToken: async (user, made) => (await tokens(user, made)).id_token,
     async rotate() {
