@@ -42,6 +42,8 @@ export interface AuthorizationServer extends Running {
   setLifetime(accessTokenS: number): void;
   /** How many token requests of a grant type came so far, granted or not. */
   requests(grantType: string): number;
+  /** Ends an access token alone: its refresh token stays good. */
+  endAccess(accessToken: string): Promise<void>;
   /** Ends all that somebody has ever authorized, as they would do on a page of the provider. */
   endGrants(user: string): Promise<void>;
 }
@@ -195,6 +197,9 @@ export async function startAuthorizationServer(
     },
     requests: (grantType) => asked.filter((type) => type === grantType).length,
 
+    async endAccess(accessToken) {
+      await (await provider.AccessToken.find(accessToken))?.destroy();
+    },
     async endGrants(user) {
       for (const grantId of grantsOf.get(user) ?? []) {
         for (const model of [provider.AccessToken, provider.RefreshToken]) await model.revokeByGrantId(grantId);

@@ -35,7 +35,7 @@ declare module "oidc-provider" {
 
   interface TokenModel {
     readonly adapter: Adapter;
-    find(value: string): Promise<object | undefined>;
+    find(value: string): Promise<{ destroy(): Promise<void> } | undefined>;
     revokeByGrantId(grantId: string): Promise<void>;
   }
 
