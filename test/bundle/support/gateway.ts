@@ -30,7 +30,7 @@ export interface Gateway extends Running {
 export interface GatewayOptions {
   /** So many Workers share what is stored and the objects, as isolates in several places of the world do. */
   readonly isolates?: number;
-  /** The text of a module around the built one, which it finds at `./gateway.js`. */
+  /** The text of a module to run around the built one, which it finds at `./gateway.js`. */
   readonly entry?: string;
 }
 
@@ -61,10 +61,11 @@ export async function startGateway(
   };
   try {
     const script = await buildWorker(folder);
-    const modules = [
-      { type: "ESModule" as const, path: "index.js", contents: entry },
-      { type: "ESModule" as const, path: "gateway.js", contents: script },
-    ];
+    const moduleAt = (path: string, contents: string) => ({ type: "ESModule" as const, path, contents });
+    const modules =
+      entry === undefined
+        ? [moduleAt("index.js", script)]
+        : [moduleAt("index.js", entry), moduleAt("gateway.js", script)];
     const onLine = (line: string) => void lines.push(line);
     const start = (port: number) => startWorkers({ folder, modules, bindings, port, isolates, onLine });
     miniflare = start(0);
@@ -94,6 +95,7 @@ export async function startGateway(
 
 interface WorkersOptions {
   readonly folder: string;
+  /** The first is the one that answers. */
   readonly modules: { type: "ESModule"; path: string; contents: string }[];
   readonly bindings: Record<string, string>;
   /** 0 for a free one. */
