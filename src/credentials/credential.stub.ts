@@ -1,7 +1,8 @@
 import { withOutages } from "../failure/unavailable.ts";
 import { repeat } from "../platform/repeat.ts";
 import type { Credential } from "./credential.object.ts";
-import type { Authorization, LeaseAnswer, LeaseAsk } from "./credential.ts";
+import type { Authorization } from "./credential.ts";
+import type { LeaseAnswer, LeaseAsk } from "./lease.ts";
 import { credentialName, type Owner } from "./owner.ts";
 import type { TokenRow } from "./token.ts";
 import type { Disposal } from "./tokens.store.ts";

@@ -3,7 +3,7 @@ import { runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Credential } from "../../src/credentials/credential.object.ts";
-import type { LeaseAnswer } from "../../src/credentials/credential.ts";
+import type { LeaseAnswer } from "../../src/credentials/lease.ts";
 import { credentialName, SERVER_ITSELF } from "../../src/credentials/owner.ts";
 import type { Agent } from "../support/agent.ts";
 import {
