@@ -1,4 +1,4 @@
-/** The two helper processes that are Node: the upstream server and the load generator. */
+/** The helper processes that are Node: the upstream server, its authorization server, and the load generator. */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
@@ -20,6 +20,22 @@ export async function startUpstream(cleanup: Cleanup, era: Era): Promise<Running
   const { child, stop } = start(cleanup, "upstream.ts", [era]);
   const [{ port }] = await message<{ port: number }>(child);
   return { pid: pidOf(child), port, stop };
+}
+
+export interface Authorization extends Running {
+  /** Sets how long access tokens live that come from now on. @returns How many refresh requests have come so far */
+  setLifetime(seconds: number): Promise<number>;
+}
+
+export async function startAuthorization(cleanup: Cleanup): Promise<Authorization> {
+  const { child, stop } = start(cleanup, "authorization.ts", []);
+  const [{ port }] = await message<{ port: number }>(child);
+  const setLifetime = async (seconds: number) => {
+    child.send(seconds);
+    const [{ refreshed }] = await message<{ refreshed: number }>(child);
+    return refreshed;
+  };
+  return { pid: pidOf(child), port, stop, setLifetime };
 }
 
 /** @returns What makes one measurement after the other; it lives until the benchmark ends. */

@@ -1,16 +1,17 @@
 /**
- * `npm run bench -- [--quick] [--part overhead|sizes]`: what the gateway adds to a call, and what it costs to have many
- * servers. Every part prints its own tables.
+ * `npm run bench -- [--quick] [--part overhead|sizes|leases]`: what the gateway adds to a call, what it costs to have
+ * many servers, and what accounts of one's own cost. Every part prints its own tables.
  */
 import { availableParallelism, loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { buildWorkers } from "./build.ts";
 import { type Cleanup, createCleanup } from "./cleanup.ts";
+import { measureLeases } from "./leases.ts";
 import { measureOverhead } from "./overhead.ts";
 import { startLoad } from "./processes.ts";
 import { measureSizes } from "./sizes.ts";
 
-const PARTS = { overhead: measureOverhead, sizes: measureSizes };
+const PARTS = { overhead: measureOverhead, sizes: measureSizes, leases: measureLeases };
 
 async function main(cleanup: Cleanup, part: string | undefined, isQuick: boolean): Promise<void> {
   const parts = Object.entries(PARTS).filter(([name]) => part === undefined || part === name);

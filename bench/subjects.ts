@@ -38,7 +38,8 @@ export async function startSubject(
   const database = await startDatabase(cleanup, bundles, `${name}-storage`);
   await seedServers(database, servers, serverUrl);
   const gateway = await startGateway(cleanup, bundles, name, database);
-  const headers = { Authorization: `Bearer ${await createKey(gateway, [])}` };
+  const { value: key } = await createKey(gateway, []);
+  const headers = { Authorization: `Bearer ${key}` };
   const agent = createVisitor(gateway.port, headers);
   const admin = createVisitor(gateway.port, { Authorization: `Bearer ${gateway.adminKey}` });
   const idle = memoryOf(gateway.pid);

@@ -42,7 +42,7 @@ export async function startGateway(
       `(name = "TOKENS", kvNamespace = "storage")`,
       `(name = "OAUTH_KV", kvNamespace = "storage")`,
     ],
-    objects: { CONNECTOR: "Connector", SESSION: "Session" },
+    objects: { CONNECTOR: "Connector", CREDENTIAL: "Credential", SESSION: "Session" },
     services: [`(name = "storage", external = (address = ${quoted(`127.0.0.1:${database.port}`)}, http = ()))`],
   });
   return { ...gateway, adminKey };
@@ -58,7 +58,7 @@ export async function startGatewayOver(
   const database = await startDatabase(cleanup, bundles, `${name}-storage`);
   const gateway = await startGateway(cleanup, bundles, name, database);
   const { server_id } = await create(gateway, "/v1/servers", { name: "bench", server_url: serverUrl });
-  const key = await createKey(gateway, [{ server_id, tools_to_execute: ["*"] }]);
+  const { value: key } = await createKey(gateway, [{ server_id, tools_to_execute: ["*"] }]);
   const stop = async () => {
     await gateway.stop();
     await database.stop();
@@ -67,12 +67,22 @@ export async function startGatewayOver(
 }
 
 /** A virtual key. @param servers Its assignments; without any it may call what servers allow to every key. */
-export async function createKey(gateway: Gateway, servers: readonly object[]): Promise<string> {
-  const { value } = await create(gateway, "/v1/virtual-keys", { name: "bench", servers });
-  return String(value);
+export async function createKey(gateway: Gateway, servers: readonly object[]): Promise<Key> {
+  return (await create(gateway, "/v1/virtual-keys", { name: "bench", servers })) as unknown as Key;
 }
 
-async function create({ port, adminKey }: Gateway, path: string, body: object): Promise<Record<string, unknown>> {
+export interface Key {
+  readonly virtual_key_id: string;
+  /** What an agent presents. */
+  readonly value: string;
+}
+
+/** Creates something by the admin API. @returns What it shows of it */
+export async function create(
+  { port, adminKey }: Gateway,
+  path: string,
+  body: object,
+): Promise<Record<string, unknown>> {
   const headers = { Authorization: `Bearer ${adminKey}`, "Content-Type": "application/json" };
   const answer = await fetch(`http://127.0.0.1:${port}${path}`, {
     method: "POST",

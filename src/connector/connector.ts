@@ -1,7 +1,7 @@
 /** Connecting to one server and bringing the catalog up to date with what it offers. */
 import type { DiscoveryReport } from "../catalog/catalog.wire.ts";
 import { type Merge, mergeDiscovery, type Standing } from "../catalog/merge-discovery.ts";
-import type { NoLease } from "../credentials/credential.ts";
+import type { NoLease } from "../credentials/lease.ts";
 import { NO_LEASE, THE_GATEWAY } from "../credentials/leases.ts";
 import type { Owner } from "../credentials/owner.ts";
 import { isToBeRegistered, type Registration, type SetUp } from "../credentials/set-up.ts";

@@ -1,6 +1,8 @@
 import { withOutages } from "../failure/unavailable.ts";
+import { repeat } from "../platform/repeat.ts";
 import type { Credential } from "./credential.object.ts";
-import type { Authorization, LeaseAnswer, LeaseAsk } from "./credential.ts";
+import type { Authorization } from "./credential.ts";
+import type { LeaseAnswer, LeaseAsk } from "./lease.ts";
 import { credentialName, type Owner } from "./owner.ts";
 import type { TokenRow } from "./token.ts";
 import type { Disposal } from "./tokens.store.ts";
@@ -15,8 +17,9 @@ export interface CredentialStub {
 export function credentialStub(namespace: DurableObjectNamespace<Credential>): CredentialStub {
   const of = (serverId: string, owner: Owner) => namespace.getByName(credentialName(serverId, owner));
   return withOutages<CredentialStub>({
-    lease: async (serverId, owner, ask) => of(serverId, owner).lease(ask),
-    authorize: async (serverId, owner, authorization) => of(serverId, owner).authorize(authorization),
-    dispose: async (disposal) => of(disposal.server_id, disposal).dispose(disposal),
+    // Each goes on from what the object has stored by then.
+    lease: (serverId, owner, ask) => repeat<LeaseAnswer>(async () => of(serverId, owner).lease(ask)),
+    authorize: (serverId, owner, authorization) => repeat(() => of(serverId, owner).authorize(authorization)),
+    dispose: (disposal) => repeat(() => of(disposal.server_id, disposal).dispose(disposal)),
   });
 }

@@ -7,8 +7,18 @@ import type { Clock } from "../platform/clock.ts";
 import type { NewId } from "../platform/ids.ts";
 import { causesOf, log } from "../platform/log.ts";
 import type { ServerRecord } from "../registry/server-record.ts";
+import type { LeaseAnswer, LeaseAsk } from "./lease.ts";
 import type { Owner } from "./owner.ts";
-import { expiryOf, freshUntil, isDue, renewalOf, type TokenClient, type TokenRow, type TokenValue } from "./token.ts";
+import {
+  expiryOf,
+  freshUntil,
+  hasEnded,
+  isDue,
+  renewalOf,
+  type TokenClient,
+  type TokenRow,
+  type TokenValue,
+} from "./token.ts";
 import type { TokenAnswer, TokenOutcome } from "./token-answer.ts";
 import type { Disposal, TokenStore } from "./tokens.store.ts";
 import type { TokenRef, Vault } from "./vault.ts";
@@ -57,39 +67,6 @@ export interface CredentialDeps {
   readonly newId: NewId;
 }
 
-export interface LeaseAsk {
-  /** The token that the server has just refused: it is not given back. */
-  readonly refused: Pick<TokenRow, "token_id" | "version"> | null;
-  /** The token of the identity provider that the caller came with, for an exchange (RFC 8693). */
-  readonly subjectToken: string | null;
-}
-
-/** A token lent out. Secret. */
-export interface LentToken {
-  readonly token_id: string;
-  readonly version: number;
-  readonly access_token: string;
-  /** Until when it may be used without asking again, in milliseconds; null: until it is refused. */
-  readonly good_until: number | null;
-}
-
-/** Why there is none to lend. */
-export type NoLease =
-  /** Nobody has authorized it, or it has ended and cannot be renewed. */
-  | "none"
-  /** It has to be authorized again. */
-  | "refresh_failed"
-  /** Its sealed value does not open: that is no absence of one (CN-1, PS-50). */
-  | "unreadable"
-  /** The server refuses it, and there is no way to another. */
-  | "refused"
-  /** It cannot be renewed now (PS-56). */
-  | "later";
-
-export type LeaseAnswer =
-  | { readonly ok: true; readonly token: LentToken }
-  | { readonly ok: false; readonly why: NoLease };
-
 /** What is stored of a new authorization. */
 export interface Authorization {
   readonly answer: TokenAnswer;
@@ -107,8 +84,12 @@ interface Held {
   readonly value: TokenValue;
 }
 
+/** The server and its token; null where the server is gone. */
+type Seen = { readonly record: ServerRecord; readonly held: Held | null | "lagging" } | null;
+
 export function createCredential(deps: CredentialDeps) {
   const { serverId, owner, hot, tokens, vault, requests, clock } = deps;
+  let looking: Promise<Seen> | null = null;
   let renewing: Promise<LeaseAnswer> | null = null;
   let pausedUntil = 0;
 
@@ -173,13 +154,9 @@ export function createCredential(deps: CredentialDeps) {
     return { ok: true, token: { token_id, version, access_token: value.access_token, good_until } };
   }
 
-  function hasEnded({ expires_at }: TokenRow): boolean {
-    return expires_at !== null && clock() >= expires_at;
-  }
-
   /** What becomes of a lease when a renewal has not come off: the token is used while it lasts (PS-56). */
   function fallBack(held: Held | null, isRefused: boolean): LeaseAnswer {
-    if (held === null || isRefused || hasEnded(held.row)) return { ok: false, why: "later" };
+    if (held === null || isRefused || hasEnded(held.row, clock())) return { ok: false, why: "later" };
     return lend(held, Math.min(pausedUntil, held.row.expires_at ?? pausedUntil));
   }
 
@@ -304,10 +281,21 @@ export function createCredential(deps: CredentialDeps) {
     return isAdded;
   }
 
+  /** What is stored at this moment, read once for all who ask in it: at its end a token has many who do. */
+  function look(): Promise<Seen> {
+    looking ??= (async () => {
+      const record = await deps.serverOf(serverId);
+      return record === null ? null : { record, held: await current() };
+    })().finally(() => {
+      looking = null;
+    });
+    return looking;
+  }
+
   async function leaseOf(ask: LeaseAsk): Promise<LeaseAnswer> {
-    const record = await deps.serverOf(serverId);
-    if (record === null) return { ok: false, why: "none" };
-    const held = await current();
+    const seen = await look();
+    if (seen === null) return { ok: false, why: "none" };
+    const { record, held } = seen;
     if (held === "lagging") return { ok: false, why: "later" };
     const isRefused =
       held !== null && ask.refused?.token_id === held.row.token_id && ask.refused.version >= held.row.version;
@@ -315,7 +303,7 @@ export function createCredential(deps: CredentialDeps) {
     if (isFailed) return { ok: false, why: "refresh_failed" };
     if (held !== null && !isRefused && !isDue(held.row, clock())) return lend(held, freshUntil(held.row));
     if (!canRenew(held, record, ask)) {
-      if (held === null || (!isRefused && hasEnded(held.row))) return { ok: false, why: "none" };
+      if (held === null || (!isRefused && hasEnded(held.row, clock()))) return { ok: false, why: "none" };
       return isRefused ? { ok: false, why: "refused" } : lend(held, held.row.expires_at);
     }
     if (clock() < pausedUntil) return fallBack(held, isRefused);

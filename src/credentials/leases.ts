@@ -4,8 +4,8 @@ import type { ExpiringMap } from "../platform/expiring-map.ts";
 import { configOwner } from "../registry/open-server.ts";
 import type { ServerConfig, ServerRecord } from "../registry/server-record.ts";
 import type { CredentialStub } from "./credential.stub.ts";
-import type { LeaseAsk, LentToken, NoLease } from "./credential.ts";
 import { staticHeaders, tokenHeaders } from "./credential-headers.ts";
+import type { LeaseAsk, LentToken, NoLease } from "./lease.ts";
 import { type Owner, SERVER_ITSELF } from "./owner.ts";
 import type { Sealer } from "./sealing.ts";
 

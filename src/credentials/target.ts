@@ -2,7 +2,7 @@
 import type { Target } from "../connector/exchange.ts";
 import { IN_PROCESS_URL } from "../registry/inprocess.ts";
 import type { ServerRecord } from "../registry/server-record.ts";
-import type { NoLease } from "./credential.ts";
+import type { NoLease } from "./lease.ts";
 import { type Asker, type LeaseDeps, type LeasedToken, leaseFor } from "./leases.ts";
 
 export type Targeted = { readonly ok: true; readonly target: Target } | { readonly ok: false; readonly why: NoLease };

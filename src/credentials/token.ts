@@ -74,6 +74,16 @@ export function isDue(row: TokenRow, now: number): boolean {
   return isExpired(end === null ? null : end / 1_000, now / 1_000);
 }
 
+/** Whether the access token is good no longer. @param now Milliseconds since the Unix epoch. */
+export function hasEnded({ expires_at }: TokenRow, now: number): boolean {
+  return expires_at !== null && now >= expires_at;
+}
+
+/** What a renewal changes of what is stored. */
+export function renewalOf({ version, expires_at, assumed_expiry, has_refresh_token, scopes, modified }: TokenRow) {
+  return { version, expires_at, assumed_expiry, has_refresh_token, scopes, modified };
+}
+
 /** CN-21: an assumed expiry leads to a refresh, and to nothing where there is no refresh token. */
 function endOf({ expires_at, assumed_expiry, has_refresh_token }: TokenRow): number | null {
   return expires_at ?? (has_refresh_token ? assumed_expiry : null);

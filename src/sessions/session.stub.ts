@@ -1,6 +1,7 @@
 import { credentialAmong } from "../connector/sse-link.ts";
 import { withOutages } from "../failure/unavailable.ts";
 import type { Outgoing } from "../platform/guarded-fetch.ts";
+import { repeat } from "../platform/repeat.ts";
 import type { Session } from "./session.object.ts";
 import { CREDENTIAL_HEADER, relayUrl, type SessionFacts } from "./session.ts";
 import type { UpstreamAsk, UpstreamOpened } from "./upstream-sessions.ts";
@@ -21,8 +22,6 @@ export interface SessionStub {
   journal(name: string, rows: string): Promise<void>;
 }
 
-const TRIES = 3;
-
 export function sessionStub(namespace: DurableObjectNamespace<Session>): SessionStub {
   const relay: SessionStub["relay"] = (name, serverId, { method, headers, body = "", signal }) => {
     const relayed = {
@@ -42,21 +41,4 @@ export function sessionStub(namespace: DurableObjectNamespace<Session>): Session
   });
   // What breaks here is an exchange with the server, and is judged as one.
   return { ...guarded, relay };
-}
-
-/** Tries again what is safe to repeat, where the runtime says that this may help. */
-async function repeat<T>(call: () => Promise<T>): Promise<T> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await call();
-    } catch (thrown) {
-      if (attempt === TRIES || !mayHelp(thrown)) throw thrown;
-      await new Promise((resolve) => setTimeout(resolve, attempt * 50 * (1 + Math.random())));
-    }
-  }
-}
-
-function mayHelp(thrown: unknown): boolean {
-  const { retryable, overloaded } = thrown as { retryable?: unknown; overloaded?: unknown };
-  return retryable === true && overloaded !== true;
 }

@@ -6,13 +6,8 @@ import { createKey, registerServer, type VirtualKey } from "./support/api.ts";
 import { hasChromium, startChromium } from "./support/chromium.ts";
 import { startGateway } from "./support/gateway.ts";
 import { startModernServer } from "./support/modern-server.ts";
+import { expectFit } from "./support/page-sizes.ts";
 import { running } from "./support/running.ts";
-
-const SIZES = [
-  [320, 640],
-  [360, 740],
-  [1_280, 800],
-] as const;
 
 describe.skipIf(!hasChromium)("the pages of the sign-in", () => {
   const gateway = running("the gateway", startGateway);
@@ -58,19 +53,7 @@ describe.skipIf(!hasChromium)("the pages of the sign-in", () => {
     return `${gateway().url}/oauth/authorize?${query}`;
   }
 
-  async function fitsEverySize(url: string): Promise<void> {
-    for (const [width, height] of SIZES) {
-      await browser().resize(width, height);
-      await browser().goto(url);
-      const scrolls = await browser().ask<number>("document.documentElement.scrollWidth - innerWidth");
-      expect({ width, scrolls }).toEqual({ width, scrolls: 0 });
-      // Whoever uses a finger has to hit what there is to press.
-      const low =
-        "[...document.querySelectorAll('button:not([value=sign_out]), input:not([type=hidden])')].filter(e => e.offsetHeight < 40).length";
-      expect({ width, low: await browser().ask(low) }).toEqual({ width, low: 0 });
-    }
-  }
-
+  const fitsEverySize = (url: string) => expectFit(browser(), url);
   const title = () => browser().ask<string>("document.querySelector('h1').textContent");
   const press = (value: string) => browser().follow(`document.querySelector('button[value=${value}]').click()`);
 

@@ -2,6 +2,8 @@
 import { runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { Credential } from "../../src/credentials/credential.object.ts";
+import type { LeaseAnswer } from "../../src/credentials/lease.ts";
 import { credentialName, SERVER_ITSELF } from "../../src/credentials/owner.ts";
 import type { Agent } from "../support/agent.ts";
 import {
@@ -175,6 +177,17 @@ describe("a renewal", () => {
     later(HOUR);
     world.as.failNext("token", "drop");
     expect(await call(world, agent)).toMatchObject({ ok: true, sent: 1, renewed: 2 });
+  });
+
+  it("is asked for once more by a call whose object has ended in the middle of it [PS-56]", async () => {
+    const world = protectedWorld();
+    const { agent } = await linked(world);
+    later(HOUR);
+    vi.spyOn(Credential.prototype, "lease").mockImplementationOnce(async function (this: Credential) {
+      (this as unknown as { readonly ctx: DurableObjectState }).ctx.abort("moved");
+      return new Promise<LeaseAnswer>(() => {});
+    });
+    expect(await call(world, agent)).toMatchObject({ ok: true, sent: 1, renewed: 1 });
   });
 
   it("registers anew where the client is forgotten, and says when that does not help [PS-56]", async () => {

@@ -53,7 +53,7 @@ export async function calls(gateway: Gateway, key: VirtualKey, expected: number)
   }
 }
 
-async function post<T>(gateway: Gateway, path: string, body: unknown): Promise<T> {
+export async function post<T>(gateway: Gateway, path: string, body: unknown): Promise<T> {
   const response = await gateway.admin("POST", path, body);
   const text = await response.text();
   if (response.status !== 201) throw new Error(`POST ${path} answered ${response.status}: ${text}`);

@@ -25,8 +25,12 @@ export interface Browser extends Running {
   /** Presses Enter, which leads to another page, and waits for that. */
   enter(): Promise<void>;
   resize(width: number, height: number): Promise<void>;
+  /** Loses all cookies. */
+  forget(): Promise<void>;
   /** What the browser itself has complained about so far: blocked resources, refused frames, errors of scripts. */
   readonly complaints: string[];
+  /** The URLs of all that pages have asked for so far. */
+  readonly requested: string[];
 }
 
 const ENTER = { key: "Enter", code: "Enter", windowsVirtualKeyCode: 13, text: "\r" };
@@ -34,7 +38,11 @@ const ENTER = { key: "Enter", code: "Enter", windowsVirtualKeyCode: 13, text: "\
 interface Message {
   readonly id?: number;
   readonly method?: string;
-  readonly params?: { readonly entry?: { readonly level: string; readonly text: string } };
+  readonly params?: {
+    readonly entry?: { readonly level: string; readonly text: string };
+    readonly request?: { readonly url: string };
+    readonly exceptionDetails?: { readonly text: string };
+  };
   readonly result?: { readonly result?: { readonly value?: unknown } };
 }
 
@@ -52,14 +60,17 @@ export async function startChromium(): Promise<Browser> {
   await once(socket, "open");
   const waiting = new Map<number, (message: Message) => void>();
   const complaints: string[] = [];
+  const requested: string[] = [];
   let loads = 0;
   let last = 0;
   socket.addEventListener("message", ({ data }) => {
     const message: Message = JSON.parse(String(data));
     if (message.id !== undefined) waiting.get(message.id)?.(message);
     if (message.method === "Page.loadEventFired") loads++;
-    const entry = message.params?.entry;
+    const { entry, request, exceptionDetails } = message.params ?? {};
     if (message.method === "Log.entryAdded" && entry !== undefined) complaints.push(entry.text);
+    if (message.method === "Runtime.exceptionThrown") complaints.push(`${exceptionDetails?.text}`);
+    if (message.method === "Network.requestWillBeSent" && request !== undefined) requested.push(request.url);
   });
   const send = (method: string, params: object = {}): Promise<Message> => {
     const id = ++last;
@@ -77,10 +88,11 @@ export async function startChromium(): Promise<Browser> {
       await sleep(20);
     }
   };
-  for (const domain of ["Page", "Runtime", "Log"]) await send(`${domain}.enable`);
+  for (const domain of ["Page", "Runtime", "Log", "Network"]) await send(`${domain}.enable`);
   const evaluate = (expression: string) => send("Runtime.evaluate", { expression, returnByValue: true });
   return {
     complaints,
+    requested,
     logs: () => complaints,
     goto: (url) => loaded(() => send("Page.navigate", { url })),
     ask: async <T>(expression: string) => (await evaluate(expression)).result?.result?.value as T,
@@ -91,6 +103,7 @@ export async function startChromium(): Promise<Browser> {
       const mobile = width < 600;
       await send("Emulation.setDeviceMetricsOverride", { width, height, deviceScaleFactor: 1, mobile });
     },
+    forget: async () => void (await send("Network.clearBrowserCookies")),
     async stop() {
       socket.close();
       const exited = once(child, "exit");

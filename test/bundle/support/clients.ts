@@ -35,6 +35,11 @@ export interface ConnectOptions {
   readonly key?: string;
   /** Sees each message on its way out. */
   readonly onSent?: (message: string) => void;
+  /**
+   * Follows a link that a server asks for; with it, the client says that it shows links to people. A legacy one is told
+   * by an error, which is its caller's to act on.
+   */
+  readonly onLink?: (url: string) => Promise<void>;
 }
 
 export interface ClientKind {
@@ -68,7 +73,7 @@ function v1(
     era: "legacy",
     async connect(url, options = {}) {
       const [transport, terminate = async () => {}] = open(new URL(url), transportOptions(options));
-      const client = new ClientV1(ME);
+      const client = new ClientV1(ME, { capabilities: capabilitiesOf(options) });
       await client.connect(transport);
       return {
         sessionId: transport.sessionId ?? null,
@@ -102,7 +107,15 @@ function v2Client(label: string, era: "legacy" | "modern", clientOptions: Client
     era,
     async connect(url, options = {}) {
       const transport = new StreamableHTTPClientTransport(new URL(url), transportOptions(options));
-      const client = new ClientV2(ME, clientOptions);
+      const client = new ClientV2(ME, { ...clientOptions, capabilities: capabilitiesOf(options) });
+      const { onLink } = options;
+      if (onLink !== undefined) {
+        client.setRequestHandler("elicitation/create", async ({ params }) => {
+          if (params.mode !== "url") throw new Error("no link");
+          await onLink(params.url);
+          return { action: "accept" };
+        });
+      }
       await client.connect(transport);
       return {
         sessionId: transport.sessionId ?? null,
@@ -124,6 +137,10 @@ export const v2Pinned = v2Client("a v2 client pinned to modern", "modern", {
 });
 
 export const SDK_CLIENTS = [v1Client, v2Legacy, v2Auto, v2Pinned];
+
+function capabilitiesOf({ onLink }: ConnectOptions) {
+  return onLink === undefined ? {} : { elicitation: { url: {} } };
+}
 
 function transportOptions({ key, onSent }: ConnectOptions) {
   const headers = key === undefined ? {} : { Authorization: `Bearer ${key}` };

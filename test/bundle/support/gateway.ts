@@ -8,7 +8,7 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { convertV4MiniflareOptions, Miniflare } from "miniflare";
+import { convertV4MiniflareOptions, type Miniflare } from "miniflare";
 import { unstable_getMiniflareWorkerOptions, unstable_readConfig, unstable_splitSqlQuery } from "wrangler";
 import type { Running } from "./running.ts";
 
@@ -24,10 +24,25 @@ export interface Gateway extends Running {
   admin(method: string, path: string, body?: unknown): Promise<Response>;
   /** Ends workerd, and starts it anew at the same address with what is stored. */
   restart(): Promise<void>;
+  /** Where each isolate answers by itself; the objects are all in the first. */
+  readonly isolates: readonly string[];
+}
+
+export interface GatewayOptions {
+  /** So many Workers share what is stored and the objects, as isolates in several places of the world do. */
+  readonly isolates?: number;
+  /** The text of a module to run around the built one, which it finds at `./gateway.js`. */
+  readonly entry?: string;
 }
 
 /** @param vars On top of the secrets and of `ALLOW_INSECURE_UPSTREAMS`; nothing is read from `.dev.vars`. */
-export async function startGateway(vars: Readonly<Record<string, string>> = {}): Promise<Gateway> {
+export async function startGateway(
+  vars: Readonly<Record<string, string>> = {},
+  {
+    isolates = 1,
+    entry = 'export * from "./gateway.js"; export { default } from "./gateway.js";',
+  }: GatewayOptions = {},
+): Promise<Gateway> {
   // Here and in the build, wrangler writes no logs of its own and asks nobody for news of itself.
   const quiet = { WRANGLER_WRITE_LOGS: "false", WRANGLER_SEND_METRICS: "false", WRANGLER_HIDE_BANNER: "true" };
   Object.assign(process.env, quiet);
@@ -47,16 +62,25 @@ export async function startGateway(vars: Readonly<Record<string, string>> = {}):
   };
   try {
     const script = await buildWorker(folder);
-    const start = (port: number) => startWorker({ folder, script, bindings, port, onLine: (line) => lines.push(line) });
+    const moduleAt = (path: string, contents: string) => ({ type: "ESModule" as const, path, contents });
+    const modules =
+      entry === undefined
+        ? [moduleAt("index.js", script)]
+        : [moduleAt("index.js", entry), moduleAt("gateway.js", script)];
+    const onLine = (line: string) => void lines.push(line);
+    const start = (port: number) => startWorkers({ folder, modules, bindings, port, isolates, onLine });
     miniflare = start(0);
     const { origin, port } = await miniflare.ready;
     await migrate(miniflare);
     const headers = { Authorization: `Bearer ${adminKey}`, "Content-Type": "application/json" };
+    const names = Array.from({ length: isolates }, (_, at) => nameOf(at));
+    const urls = await Promise.all(names.map((name) => miniflare?.unsafeGetDirectURL(name)));
     return {
       url: origin,
       adminKey,
+      isolates: urls.map((url) => url?.origin ?? ""),
       admin: (method, path, body) =>
-        fetch(`${origin}${path}`, { method, headers, ...(body !== undefined && { body: JSON.stringify(body) }) }),
+        fetch(`$origin$path`, { method, headers, ...(body !== undefined && { body: JSON.stringify(body) }) }),
       logs: () => [...lines],
       async restart() {
         await miniflare?.dispose();
@@ -67,40 +91,54 @@ export async function startGateway(vars: Readonly<Record<string, string>> = {}):
     };
   } catch (error) {
     await stop();
-    throw new Error(`The gateway did not start.\n${lines.join("\n")}`, { cause: error });
+    throw new Error(`The gateway did not start.\n$lines.join("\n")`, { cause: error });
   }
 }
 
-interface WorkerOptions {
+interface WorkersOptions {
   readonly folder: string;
-  readonly script: string;
+  /** The first is the one that answers. */
+  readonly modules: { type: "ESModule"; path: string; contents: string }[];
   readonly bindings: Record<string, string>;
   /** 0 for a free one. */
   readonly port: number;
+  readonly isolates: number;
   readonly onLine: (line: string) => void;
 }
 
+const nameOf = (isolate: number) => `postern-$isolate`;
+
 /** Starts workerd with what it stores in a folder: Miniflare takes the system's, and does not wait for its clearing. */
-function startWorker({ folder, script, bindings, port, onLine }: WorkerOptions): Miniflare {
+function startWorkers({ folder, modules, bindings, port, isolates, onLine }: WorkersOptions): Miniflare {
   const {
-    // The bundle is one module; and the bindings that are read here may come from `.dev.vars`.
+    // The bundle has no other modules; and the bindings that are read here may come from `.dev.vars`.
     modulesRules: _rules,
     bindings: _bindings,
+    durableObjects: objects,
     ...workerOptions
   } = unstable_getMiniflareWorkerOptions(WRANGLER_TOML).workerOptions;
+  const durableObjects = objects as Record<string, { readonly className: string; readonly useSQLite: boolean }>;
+  const elsewhere = Object.entries(durableObjects).map(([binding, object]) => {
+    return [binding, { ...object, scriptName: nameOf(0) }];
+  });
   const before = tmpdir();
   process.env["TMPDIR"] = folder;
   try {
     return new Miniflare(
       convertV4MiniflareOptions({
-        ...workerOptions,
-        bindings,
-        modules: [{ type: "ESModule", path: "index.js", contents: script }],
+        workers: Array.from({ length: isolates }, (_, isolate) => ({
+          ...workerOptions,
+          name: nameOf(isolate),
+          durableObjects: isolate === 0 ? durableObjects : Object.fromEntries(elsewhere),
+          bindings,
+          modules,
+          unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
+        })),
         host: "127.0.0.1",
         port,
         cf: false,
         resourcePersistencePath: join(folder, "stored"),
-        handleStructuredLogs: ({ level, message }) => onLine(`${level} ${message}`),
+        handleStructuredLogs: ({ level, message }) => onLine(`$level$message`),
       }),
     );
   } finally {

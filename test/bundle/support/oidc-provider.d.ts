@@ -25,6 +25,20 @@ declare module "oidc-provider" {
     readonly session?: { readonly accountId: string };
   }
 
+  /** Where the provider keeps things of one kind. */
+  interface Adapter {
+    upsert(id: string, payload: object): Promise<void>;
+    find(id: string): Promise<{ readonly grantId?: string } | undefined>;
+    consume(id: string): Promise<void>;
+    destroy(id: string): Promise<void>;
+  }
+
+  interface TokenModel {
+    readonly adapter: Adapter;
+    find(value: string): Promise<{ destroy(): Promise<void> } | undefined>;
+    revokeByGrantId(grantId: string): Promise<void>;
+  }
+
   interface ClientCredentials {
     resourceServer: object;
     save(): Promise<string>;
@@ -34,12 +48,10 @@ declare module "oidc-provider" {
 
   export class Provider {
     constructor(issuer: string, configuration: object);
-    readonly Grant: new (of: {
-      clientId: string;
-      accountId: string;
-    }) => Grant;
-    readonly Client: { readonly adapter: { upsert(id: string, metadata: object): Promise<void> } };
-    readonly AccessToken: { find(value: string): Promise<object | undefined> };
+    readonly Grant: { readonly adapter: Adapter } & (new (of: { clientId: string; accountId: string }) => Grant);
+    readonly Client: { readonly adapter: Adapter };
+    readonly AccessToken: TokenModel;
+    readonly RefreshToken: TokenModel;
     readonly ClientCredentials: new (
       of: object,
     ) => ClientCredentials;
@@ -51,6 +63,6 @@ declare module "oidc-provider" {
     registerGrantType(name: string, handler: (context: Context) => Promise<void>, parameters: readonly string[]): void;
     callback(): (incoming: IncomingMessage, outgoing: ServerResponse) => Promise<void>;
     interactionFinished(incoming: IncomingMessage, outgoing: ServerResponse, result: object): Promise<void>;
-    on(event: string, listener: (context: unknown, error: unknown) => void): void;
+    on(event: string, listener: (context: Context, error: unknown) => void): void;
   }
 }
