@@ -96,8 +96,3 @@ export function freshUntil(row: TokenRow): number | null {
   const end = endOf(row);
   return end === null ? null : end - EXPIRY_BUFFER_S * 1_000;
 }
-
-/** What a renewal changes in the row of a token. */
-export function renewalOf({ version, expires_at, assumed_expiry, has_refresh_token, scopes, modified }: TokenRow) {
-  return { version, expires_at, assumed_expiry, has_refresh_token, scopes, modified };
-}

@@ -8,7 +8,7 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { convertV4MiniflareOptions, type Miniflare } from "miniflare";
+import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import { unstable_getMiniflareWorkerOptions, unstable_readConfig, unstable_splitSqlQuery } from "wrangler";
 import type { Running } from "./running.ts";
 
@@ -80,7 +80,7 @@ export async function startGateway(
       adminKey,
       isolates: urls.map((url) => url?.origin ?? ""),
       admin: (method, path, body) =>
-        fetch(`$origin$path`, { method, headers, ...(body !== undefined && { body: JSON.stringify(body) }) }),
+        fetch(`${origin}${path}`, { method, headers, ...(body !== undefined && { body: JSON.stringify(body) }) }),
       logs: () => [...lines],
       async restart() {
         await miniflare?.dispose();
@@ -91,7 +91,7 @@ export async function startGateway(
     };
   } catch (error) {
     await stop();
-    throw new Error(`The gateway did not start.\n$lines.join("\n")`, { cause: error });
+    throw new Error(`The gateway did not start.\n${lines.join("\n")}`, { cause: error });
   }
 }
 
@@ -106,7 +106,7 @@ interface WorkersOptions {
   readonly onLine: (line: string) => void;
 }
 
-const nameOf = (isolate: number) => `postern-$isolate`;
+const nameOf = (isolate: number) => `postern-${isolate}`;
 
 /** Starts workerd with what it stores in a folder: Miniflare takes the system's, and does not wait for its clearing. */
 function startWorkers({ folder, modules, bindings, port, isolates, onLine }: WorkersOptions): Miniflare {
@@ -138,7 +138,7 @@ function startWorkers({ folder, modules, bindings, port, isolates, onLine }: Wor
         port,
         cf: false,
         resourcePersistencePath: join(folder, "stored"),
-        handleStructuredLogs: ({ level, message }) => onLine(`$level$message`),
+        handleStructuredLogs: ({ level, message }) => onLine(`${level} ${message}`),
       }),
     );
   } finally {
