@@ -281,14 +281,21 @@ export function createCredential(deps: CredentialDeps) {
     return isAdded;
   }
 
-  /** What is stored at this moment, read once for all who ask in it: at its end a token has many who do. */
+  async function see(): Promise<Seen> {
+    const record = await deps.serverOf(serverId);
+    return record === null ? null : { record, held: await current() };
+  }
+
+  /**
+   * What is stored at this moment, read once for all who ask in it: at its end a token has many who do. What keeps one
+   * reading from coming off would keep it from all of them, so that there is another.
+   */
   function look(): Promise<Seen> {
-    looking ??= (async () => {
-      const record = await deps.serverOf(serverId);
-      return record === null ? null : { record, held: await current() };
-    })().finally(() => {
-      looking = null;
-    });
+    looking ??= see()
+      .catch(see)
+      .finally(() => {
+        looking = null;
+      });
     return looking;
   }
 

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { createCredential, type HotToken } from "../../src/credentials/credential.ts";
 import type { LeaseAsk } from "../../src/credentials/lease.ts";
 import type { TokenRow, TokenValue } from "../../src/credentials/token.ts";
+import { GatewayError } from "../../src/failure/gateway-error.ts";
 import type { ServerRecord } from "../../src/registry/server-record.ts";
 
 const NOW = Date.UTC(2030, 0, 1);
@@ -11,7 +12,7 @@ const NOTHING: LeaseAsk = { refused: null, subjectToken: null };
 
 /** A credential whose stored row a test changes; it counts how often that is read. */
 function stored(row: TokenRow) {
-  const state = { row: row as TokenRow | null, reads: 0 };
+  const state = { row: row as TokenRow | null, reads: 0, failures: 0 };
   let hot: HotToken | null = { row, sealed: "sealed", isStored: true, isUsed: false };
   const never = () => {
     throw new Error("not part of the test");
@@ -31,6 +32,7 @@ function stored(row: TokenRow) {
     tokens: {
       async get() {
         state.reads++;
+        if (state.reads <= state.failures) throw new GatewayError("unavailable", "The database does not answer.");
         return state.row;
       },
     } as Partial<Parameters<typeof createCredential>[0]["tokens"]> as never,
@@ -57,6 +59,18 @@ describe("leases of one credential", () => {
     const answers = await Promise.all(Array.from({ length: 1_000 }, () => credential.lease(NOTHING)));
     expect(answers.filter(({ ok }) => ok)).toHaveLength(1_000);
     expect(state.reads).toBe(1);
+  });
+
+  it("do not all fail with one reading, and do when the storage has failed [PS-34]", async () => {
+    const { state, credential } = stored(ROW);
+    state.failures = 1;
+    const answers = await Promise.all([credential.lease(NOTHING), credential.lease(NOTHING)]);
+    expect(answers).toMatchObject([{ ok: true }, { ok: true }]);
+    expect(state.reads).toBe(2);
+    state.failures = 99;
+    await expect(credential.lease(NOTHING)).rejects.toMatchObject({ code: "unavailable" });
+    state.failures = 0;
+    expect(await credential.lease(NOTHING)).toMatchObject({ ok: true });
   });
 
   it("find what has changed since the last look [PS-57]", async () => {
