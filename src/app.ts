@@ -5,7 +5,7 @@ import { orgOperations } from "./access/orgs.routes.ts";
 import { virtualKeyOperations } from "./access/virtual-keys.routes.ts";
 import { clientOperations } from "./bifrost/clients.routes.ts";
 import { EXECUTE_PATH, executeOperation } from "./bifrost/execute.routes.ts";
-import { oauthOperations } from "./bifrost/oauth.routes.ts";
+import { createOAuthCallback, oauthOperations } from "./bifrost/oauth.routes.ts";
 import { bifrostSurface } from "./bifrost/surface.ts";
 import { bifrostKeyOperations } from "./bifrost/virtual-keys.routes.ts";
 import { callOperations } from "./calls/calls.routes.ts";
@@ -86,6 +86,7 @@ export function createApp(overrides: Partial<Platform> = {}): Hono<AppEnv> {
   app.route("/", createOAuthDoors(report));
   app.route("/", createSignInDoors(report));
   app.route("/", createConnectDoors(report));
+  app.route("/", createOAuthCallback(report));
   app.route("/", createDocs(operations.map(({ spec }) => spec)));
 
   for (const path of ["/v1/*", "/api/*"]) {

@@ -7,6 +7,8 @@ import { createRateLimits } from "./access/rate-limits.ts";
 import { d1VirtualKeyStore } from "./access/virtual-keys.store.ts";
 import { createVirtualKeys } from "./access/virtual-keys.ts";
 import { createClients } from "./bifrost/clients.ts";
+import { d1OAuthConfigStore } from "./bifrost/oauth-configs.store.ts";
+import { createOAuthConfigs } from "./bifrost/oauth-configs.ts";
 import { createBifrostKeys } from "./bifrost/virtual-keys.ts";
 import { d1CallStore } from "./calls/calls.store.ts";
 import { createCalls } from "./calls/calls.ts";
@@ -22,7 +24,7 @@ import { credentialStub } from "./credentials/credential.stub.ts";
 import { createCredentials } from "./credentials/credentials.ts";
 import { d1FlowStore } from "./credentials/flows.store.ts";
 import type { Lease } from "./credentials/leases.ts";
-import type { Owner } from "./credentials/owner.ts";
+import { type Owner, SERVER_ITSELF } from "./credentials/owner.ts";
 import { createSealer } from "./credentials/sealing.ts";
 import { createTargets } from "./credentials/target.ts";
 import { d1TokenStore } from "./credentials/tokens.store.ts";
@@ -153,8 +155,9 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
   };
   const credentialObjects = credentialStub(env.CREDENTIAL);
   const targetOf = createTargets({ sealer, memory: memory.leases, stub: credentialObjects, clock });
+  const tokenStore = d1TokenStore(env.DB);
   const credentials = createCredentials({
-    tokens: d1TokenStore(env.DB),
+    tokens: tokenStore,
     flows: d1FlowStore(env.DB),
     vault: kvVault(env.TOKENS, sealer),
     stub: credentialObjects,
@@ -288,6 +291,32 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     newId,
   });
 
+  /** Connects to a server with an account that has just been linked, and reads its tools (CN-30). */
+  async function verifyLink(serverId: string, owner: Owner, self: string) {
+    const discovered = await connectors.discover(serverId, self, owner);
+    onWritten();
+    return discovered.ok
+      ? { tools: discovered.report.known, trouble: null }
+      : { tools: 0, trouble: discovered.message };
+  }
+
+  const oauthConfigs = createOAuthConfigs({
+    store: d1OAuthConfigStore(env.DB),
+    flows: credentials.configFlows,
+    authorizationServers: credentials.authorizationServers,
+    registry,
+    serverOf,
+    tokens: credentials.tokens,
+    tokenOf: (serverId) => tokenStore.get(SERVER_ITSELF, serverId),
+    authorize: credentialObjects.authorize,
+    revoke: credentials.parts.requests.revoke,
+    verifyLink,
+    countTools: async (serverId) => (await catalog.approved([serverId])).get(serverId)?.length ?? 0,
+    sealer,
+    clock,
+    newId,
+  });
+
   const blocklists = d1BlocklistStore(env.DB);
   const instructionsDeps: InstructionsDeps = {
     store: d1InstructionStore(env.DB),
@@ -321,19 +350,13 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     tokens: credentials.tokens,
     /** What each `Credential` object works with. */
     credentialParts: credentials.parts,
-    /** Connects to a server with an account that has just been linked, and reads its tools (CN-30). */
-    async verifyLink(serverId: string, owner: Owner, self: string): Promise<{ tools: number; trouble: string | null }> {
-      const discovered = await connectors.discover(serverId, self, owner);
-      onWritten();
-      return discovered.ok
-        ? { tools: discovered.report.known, trouble: null }
-        : { tools: 0, trouble: discovered.message };
-    },
+    verifyLink,
     callStore,
     health: createHealth(env),
     registry,
     bifrostKeys: createBifrostKeys({ keys: virtualKeys }),
-    bifrostClients: createClients({ registry, toolsOf: catalog.approved, keysOf: virtualKeys.ofServers }),
+    oauthConfigs,
+    bifrostClients: createClients({ registry, oauthConfigs, toolsOf: catalog.approved, keysOf: virtualKeys.ofServers }),
     catalog,
     orgContexts: createOrgContexts({
       store: orgContextStore,

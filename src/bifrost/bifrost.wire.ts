@@ -5,11 +5,8 @@
  */
 import * as z from "zod";
 import { ToolList } from "../http/tool-list.wire.ts";
-
-/** A field that may be left out, or be null to say the same. */
-export function omissible<T extends z.ZodType>(schema: T) {
-  return schema.nullish().transform((value) => value ?? undefined);
-}
+import { OAuthConfigInput } from "./oauth.wire.ts";
+import { omissible } from "./omissible.wire.ts";
 
 const CONNECTION_TYPES = ["http", "stdio", "sse", "inprocess"] as const;
 
@@ -35,16 +32,7 @@ const createBase = {
   ...shared,
   client_id: omissible(z.string()),
   name: z.string("is required"),
-  oauth_config: omissible(
-    z.object({
-      client_id: omissible(z.string()),
-      client_secret: omissible(z.string()),
-      authorize_url: omissible(z.string()),
-      token_url: omissible(z.string()),
-      registration_url: omissible(z.string()),
-      scopes: omissible(z.array(z.string())),
-    }),
-  ),
+  oauth_config: omissible(OAuthConfigInput),
 };
 
 const connection_string = z.string("is required");
@@ -109,6 +97,8 @@ export const ClientView = z
         .strictObject({ command: z.string(), args: z.array(z.string()), envs: z.array(z.string()) })
         .optional(),
       auth_type: z.enum(["none", "headers", "oauth", "per_user_oauth"]),
+      /** Where an `oauth` server was made from one here (BF-39). */
+      oauth_config_id: z.string().optional(),
       /** Values are redacted. */
       headers: z.record(z.string(), z.string()),
       tools_to_execute: z.array(z.string()),
@@ -153,6 +143,7 @@ export const ClientList = z.strictObject({
 });
 
 export const Done = z.strictObject({ status: z.literal("success"), message: z.string() });
+export type Done = z.infer<typeof Done>;
 
 /** BF-35: everything is stored but the headers. */
 export const PartlyDone = z.strictObject({

@@ -4,9 +4,16 @@ import { NO_OAUTH } from "../registry/oauth-fields.ts";
 import type { OpenServer } from "../registry/open-server.ts";
 import type { ServerInput, ServerPatch } from "../registry/registry.wire.ts";
 import { originOf } from "../registry/server-draft.ts";
-import { defaultAuthType, PROVIDED_BY_CODE, parseDisplayName, type ServerConfig } from "../registry/server-record.ts";
+import {
+  type AuthType,
+  defaultAuthType,
+  PROVIDED_BY_CODE,
+  parseDisplayName,
+  type ServerConfig,
+} from "../registry/server-record.ts";
 import type { AllowedTools } from "../registry/tool-policy.ts";
 import type { ClientCreate, ClientQuery, ClientUpdate } from "./bifrost.wire.ts";
+import type { OAuthConfigInput } from "./oauth.wire.ts";
 import { looksRedacted, redact, shownUrl } from "./redaction.ts";
 
 const refuse = (field: string, message: string) => new GatewayError("invalid_request", message, { field });
@@ -25,16 +32,14 @@ export function slugOf(name: string): string {
 }
 
 /**
- * A server to be registered (BF-8 to BF-21).
+ * A server to be registered (BF-8 to BF-21), without its OAuth.
  *
- * @throws GatewayError `invalid_request` with the field; `not_implemented` for OAuth, after its own rules
+ * @throws GatewayError `invalid_request` with the field
  */
 export function serverInput(client: ClientCreate): ServerInput {
   if (client.connection_type === "inprocess") throw refuse("connection_type", PROVIDED_BY_CODE);
   const display_name = parseDisplayName(client.name, "display_name");
   const headers = client.headers ?? {};
-  const auth_type = client.auth_type ?? defaultAuthType({ headers });
-  checkOAuth(auth_type, client);
   return {
     ...(client.client_id === undefined || client.client_id === "" ? {} : { server_id: client.client_id }),
     name: slugOf(display_name),
@@ -43,7 +48,7 @@ export function serverInput(client: ClientCreate): ServerInput {
     ...(client.connection_type === "stdio"
       ? { stdio_config: client.stdio_config }
       : { server_url: client.connection_string }),
-    auth_type,
+    auth_type: authTypeOf(client),
     ...(Object.keys(headers).length === 0 ? {} : { config: { headers } }),
     allowed_tools: policyOf(client.tools_to_execute ?? []),
     tools_to_auto_execute: client.tools_to_auto_execute ?? [],
@@ -51,40 +56,47 @@ export function serverInput(client: ClientCreate): ServerInput {
   };
 }
 
-/** BF-15, BF-17. No configuration can be authorized yet, so an id never names one. */
-function checkOAuth(
-  auth_type: string,
-  { oauth_config, oauth_config_id = "" }: Exclude<ClientCreate, { connection_type: "inprocess" }>,
-): void {
-  if (auth_type !== "oauth" && auth_type !== "per_user_oauth") {
-    if (oauth_config === undefined) return;
-    throw refuse("oauth_config", "oauth_config is for auth_type oauth and per_user_oauth only.");
-  }
-  if (oauth_config === undefined && oauth_config_id === "") {
-    throw refuse("oauth_config", `OAuth configuration is required when auth_type is '${auth_type}'`);
-  }
-  if (oauth_config === undefined && auth_type === "oauth") {
-    throw refuse("oauth_config_id", "oauth_config_id does not name an authorized configuration that is unused.");
-  }
-  throw oauthMissing();
+/** What a create says of its account: the configuration of a client to be, or the id of one that is authorized. */
+export interface GivenOAuth {
+  readonly config?: OAuthConfigInput;
+  readonly configId?: string;
 }
 
-/** What every part of OAuth answers until it is there. */
-export function oauthMissing(): GatewayError {
-  return new GatewayError("not_implemented", "OAuth is not supported on this API yet.");
+/**
+ * BF-15, BF-17: for `oauth` and `per_user_oauth` one of both, in this order.
+ *
+ * @throws GatewayError `invalid_request`, field `oauth_config` or `connection_type`
+ */
+export function oauthOf(client: ClientCreate): GivenOAuth {
+  if (client.connection_type === "inprocess") return {};
+  const { oauth_config: config, oauth_config_id: configId = "", connection_type } = client;
+  const auth_type = authTypeOf(client);
+  if (auth_type !== "oauth" && auth_type !== "per_user_oauth") {
+    if (config === undefined) return {};
+    throw refuse("oauth_config", "oauth_config is for auth_type oauth and per_user_oauth only.");
+  }
+  if (connection_type === "stdio")
+    throw refuse("connection_type", `auth_type ${auth_type} needs connection_type http or sse.`);
+  if (config !== undefined) return { config };
+  if (auth_type === "oauth" && configId !== "") return { configId };
+  throw refuse("oauth_config", `OAuth configuration is required when auth_type is '${auth_type}'`);
+}
+
+function authTypeOf({ auth_type, headers = {} }: Pick<ClientUpdate, "auth_type" | "headers">): AuthType {
+  return auth_type ?? defaultAuthType({ headers });
 }
 
 /**
  * A change of a server (BF-29 to BF-38).
  *
  * @param before The server as it is: what is redacted, or named in part, is understood from it.
- * @throws GatewayError `invalid_request` with the field; `not_implemented` for a change to OAuth
+ * @throws GatewayError `invalid_request` with the field
  */
 export function serverPatch(client: ClientUpdate, before: OpenServer): ServerPatch {
   const { record } = before;
   const { name, auth_type, tools_to_execute, tool_pricing } = client;
   checkConnectionType(client, record.connection_type);
-  if (auth_type !== undefined && auth_type !== record.auth_type && auth_type.endsWith("oauth")) throw oauthMissing();
+  checkOAuthConfig(client, record);
   const display_name = name === undefined ? undefined : parseDisplayName(name, "display_name");
   const server_url = urlOf(client, before);
   const config = configOf(client, before, server_url);
@@ -116,6 +128,14 @@ export function serverPatch(client: ClientUpdate, before: OpenServer): ServerPat
 function withoutOAuth({ auth_type }: OpenServer["record"]): ServerPatch {
   if (auth_type === "none" || auth_type === "headers") return {};
   return { ...NO_OAUTH, scopes: [], extra_auth_params: {}, client_secret: null };
+}
+
+/** BF-15, BF-29: what is sent back as it was found changes nothing, and an account is not exchanged here. */
+function checkOAuthConfig({ auth_type, oauth_config_id = "" }: ClientUpdate, record: OpenServer["record"]): void {
+  if ((auth_type ?? record.auth_type) !== "oauth") return;
+  if (oauth_config_id === "" || oauth_config_id === record.oauth_config_id) return;
+  const message = "oauth_config_id cannot be changed: link another account by POST /v1/servers/{id}/oauth/start.";
+  throw refuse("oauth_config_id", message);
 }
 
 /** BF-31. */

@@ -35,6 +35,9 @@ export function clientView(
         ? {}
         : { stdio_config: { ...stdio_config, args: [...stdio_config.args], envs: [...stdio_config.envs] } }),
       auth_type: record.auth_type,
+      ...(record.auth_type === "oauth" && record.oauth_config_id !== null
+        ? { oauth_config_id: record.oauth_config_id }
+        : {}),
       headers: Object.fromEntries(Object.entries(config.headers ?? {}).map(([name, value]) => [name, redact(value)])),
       tools_to_execute: toolsToExecute(server),
       tools_to_auto_execute: [...server.tools_to_auto_execute],

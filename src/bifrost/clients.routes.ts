@@ -1,6 +1,7 @@
 import * as z from "zod";
 import { operation } from "../http/operation.ts";
 import { ClientCreate, ClientList, ClientQuery, ClientUpdate, Done, PartlyDone } from "./bifrost.wire.ts";
+import { PendingOAuth } from "./oauth.wire.ts";
 import { bifrostSurface } from "./surface.ts";
 
 const done = (message: string) => ({ status: "success" as const, message });
@@ -26,13 +27,14 @@ export const clientOperations = [
       method: "POST",
       path: "/api/mcp/client",
       needs: "platform_admin",
-      summary: "Connect to an MCP client and store it",
+      summary: "Connect to an MCP client and store it, or begin to authorize the gateway for it",
       body: ClientCreate,
       status: 200,
-      answer: Done,
-      failures: ["conflict", "connect_failed", "not_implemented"],
+      answer: z.union([Done, PendingOAuth]),
+      failures: ["conflict", "connect_failed", "upstream_failed"],
     },
-    async ({ services, principal, body, self }) => done(await services.bifrostClients.create(principal, body, self)),
+    async ({ services, principal, body, self, waitUntil }) =>
+      services.bifrostClients.create(principal, body, self, waitUntil),
   ),
   operation(
     {
@@ -45,7 +47,7 @@ export const clientOperations = [
       body: ClientUpdate,
       status: 200,
       answer: z.union([Done, PartlyDone]),
-      failures: ["read_only", "conflict", "not_implemented"],
+      failures: ["read_only", "conflict"],
     },
     async ({ services, principal, param, body, self }) => {
       const credential_error = await services.bifrostClients.update(principal, param("id"), body, self);

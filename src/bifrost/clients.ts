@@ -4,16 +4,19 @@
  */
 import type { NamedServerKey } from "../access/virtual-key.ts";
 import type { ApprovedTool } from "../catalog/definition.ts";
-import { type FailureCode, GatewayError } from "../failure/gateway-error.ts";
+import { GatewayError } from "../failure/gateway-error.ts";
 import type { Actor } from "../registry/reach.ts";
 import type { Registry } from "../registry/registry.ts";
-import type { ClientCreate, ClientQuery, ClientUpdate, ClientView } from "./bifrost.wire.ts";
-import { serverInput, serverPatch, sliceOf } from "./client-input.ts";
+import type { ClientCreate, ClientQuery, ClientUpdate, ClientView, Done } from "./bifrost.wire.ts";
+import { oauthOf, serverInput, serverPatch, sliceOf } from "./client-input.ts";
 import { clientView } from "./client-view.ts";
-import { known } from "./known.ts";
+import { known, told } from "./known.ts";
+import type { PendingOAuth } from "./oauth.wire.ts";
+import type { OAuthConfigs } from "./oauth-configs.ts";
 
 export interface ClientsDeps {
   readonly registry: Pick<Registry, "find" | "get" | "register" | "revise" | "reconnect" | "remove">;
+  readonly oauthConfigs: Pick<OAuthConfigs, "start" | "use">;
   /** The approved tools of servers, each list sorted by name. */
   readonly toolsOf: (serverIds: readonly string[]) => Promise<ReadonlyMap<string, readonly ApprovedTool[]>>;
   /** The keys of all orgs that are assigned to servers, each list sorted by name. */
@@ -22,7 +25,7 @@ export interface ClientsDeps {
 
 const MISSING = "MCP client not found";
 
-export function createClients({ registry, toolsOf, keysOf }: ClientsDeps) {
+export function createClients({ registry, oauthConfigs, toolsOf, keysOf }: ClientsDeps) {
   return {
     /** BF-41: the envelope, whole or the part that was asked for. @throws GatewayError `invalid_request` */
     async list(actor: Actor, query: ClientQuery) {
@@ -39,18 +42,29 @@ export function createClients({ registry, toolsOf, keysOf }: ClientsDeps) {
     },
 
     /**
-     * Connects to a server, then registers it (BF-22).
+     * Connects to a server, then registers it (BF-22); or lets it wait for an account (BF-23).
      *
-     * @returns What to tell the client.
+     * @param waitUntil Takes work that the answer does not depend on.
      * @throws GatewayError `connect_failed` when nothing could be connected to; nothing is stored then.
      */
-    async create(actor: Actor, client: ClientCreate, self: string): Promise<string> {
-      const { record } = await told("Failed to connect MCP client", ["connect_failed"], () =>
-        registry.register(actor, serverInput(client), self, true),
-      );
-      return record.connection_type === "stdio"
-        ? "MCP client added; waiting for a bridge"
-        : "MCP client connected successfully";
+    async create(
+      actor: Actor,
+      client: ClientCreate,
+      self: string,
+      waitUntil: (work: Promise<unknown>) => void,
+    ): Promise<Done | PendingOAuth> {
+      const input = serverInput(client);
+      const { config, configId } = oauthOf(client);
+      if (config !== undefined) return oauthConfigs.start(actor, input, config, self, waitUntil);
+      if (configId !== undefined) await oauthConfigs.use(actor, input, configId, self);
+      else {
+        await told("Failed to connect MCP client", ["connect_failed"], () =>
+          registry.register(actor, input, self, { isTried: true }),
+        );
+      }
+      const isWaiting = input.connection_type === "stdio";
+      const message = isWaiting ? "MCP client added; waiting for a bridge" : "MCP client connected successfully";
+      return { status: "success", message };
     },
 
     /**
@@ -91,15 +105,4 @@ export function createClients({ registry, toolsOf, keysOf }: ClientsDeps) {
       await known(MISSING, registry.remove(actor, clientId));
     },
   };
-}
-
-/** Failures to connect, with our reason in the words of this surface. */
-async function told<T>(what: string, failures: readonly FailureCode[], work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (cause) {
-    const { code, message } = GatewayError.from(cause);
-    if (!failures.includes(code)) throw cause;
-    throw new GatewayError("connect_failed", `${what}: ${message}`, { cause });
-  }
 }

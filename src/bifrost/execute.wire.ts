@@ -1,6 +1,6 @@
 /** Bodies of the execute door: a call and its answer, in the chat and in the responses format (BF-53 to BF-58). */
 import * as z from "zod";
-import { omissible } from "./bifrost.wire.ts";
+import { omissible } from "./omissible.wire.ts";
 
 const args = omissible(z.string()).describe("A JSON object as text; blank for none.");
 

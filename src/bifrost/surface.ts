@@ -12,6 +12,10 @@ const WIRE_NAMES: Readonly<Record<string, string>> = {
   allowed_tools: "tools_to_execute",
   keys: "vk_configs",
   servers: "mcp_configs",
+  authorization_endpoint: "oauth_config.authorize_url",
+  token_endpoint: "oauth_config.token_url",
+  registration_endpoint: "oauth_config.registration_url",
+  scopes: "oauth_config.scopes",
 };
 
 export const bifrostSurface: Surface = {

@@ -1,7 +1,7 @@
 /** Virtual keys in Bifrost's wire format (BF-50, B.2). Unknown fields are dropped and `null` counts as omitted. */
 import * as z from "zod";
 import { ToolList } from "../http/tool-list.wire.ts";
-import { omissible } from "./bifrost.wire.ts";
+import { omissible } from "./omissible.wire.ts";
 
 /** D1 takes two megabytes in one parameter. */
 const MAX_CONFIGS_LENGTH = 1_000_000;

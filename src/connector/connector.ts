@@ -5,7 +5,7 @@ import type { NoLease } from "../credentials/lease.ts";
 import { NO_LEASE, THE_GATEWAY } from "../credentials/leases.ts";
 import type { Owner } from "../credentials/owner.ts";
 import { isToBeRegistered, type Registration, type SetUp } from "../credentials/set-up.ts";
-import type { TargetOf } from "../credentials/target.ts";
+import { type TargetOf, targetWith } from "../credentials/target.ts";
 import type { FailureCode } from "../failure/gateway-error.ts";
 import { isSameHost } from "../platform/address.ts";
 import { type Clock, isoTime } from "../platform/clock.ts";
@@ -135,8 +135,9 @@ export function createConnector({ registry, catalog, targetOf, setUp, follow, se
     return { ok: false, code: isTimeout ? "upstream_timeout" : "upstream_failed", message };
   }
 
-  async function connectTo(record: ServerRecord, owner: Owner | null = null): Promise<Attempted> {
-    const targeted = await targetOf(record, { ...THE_GATEWAY, owner });
+  async function connectTo(record: ServerRecord, owner: Owner | null, accessToken?: string): Promise<Attempted> {
+    const targeted =
+      accessToken === undefined ? await targetOf(record, { ...THE_GATEWAY, owner }) : targetWith(record, accessToken);
     if (!targeted.ok) return noCredential(targeted.why);
     const { target } = targeted;
     const line = { send: sendTo(record), target, timeoutMs: record.timeout_ms ?? DEFAULT_TIMEOUT_MS };
@@ -213,10 +214,11 @@ export function createConnector({ registry, catalog, targetOf, setUp, follow, se
     /**
      * Connects to a server as a record describes it, stored or not, and stores nothing (BF-22, BF-35).
      *
+     * @param accessToken Shown to it in the place of what is stored.
      * @returns Why that failed, in words of ours; null when it did not.
      */
-    async tryConnect(record: ServerRecord): Promise<string | null> {
-      const connected = await connectTo(record);
+    async tryConnect(record: ServerRecord, accessToken?: string): Promise<string | null> {
+      const connected = await connectTo(record, null, accessToken);
       if (!connected.ok) return connected.failure.message;
       await connected.connection.close();
       return null;

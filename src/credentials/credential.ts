@@ -69,6 +69,8 @@ export interface CredentialDeps {
 
 /** What is stored of a new authorization. */
 export interface Authorization {
+  /** The id that the token has been given already. */
+  readonly token_id?: string;
   readonly answer: TokenAnswer;
   readonly client: TokenClient;
   /** Those that were asked for: granted, when the answer does not say otherwise (RB-21). */
@@ -189,7 +191,8 @@ export function createCredential(deps: CredentialDeps) {
         return now === null || now === "lagging" ? { ok: false, why: "none" } : lend(now, freshUntil(now.row));
       }
       const kept = outcome.answer.refresh_token ?? held?.value.refresh_token ?? null;
-      const next = await keep({ ...outcome.answer, refresh_token: kept }, client, held?.row ?? null, scopesOf(record));
+      const answer = { ...outcome.answer, refresh_token: kept };
+      const next = await keep({ answer, client, scopes: scopesOf(record) }, held?.row ?? null);
       return next === null ? { ok: false, why: "none" } : lend(next, freshUntil(next.row));
     }
     if (outcome.refusal === "grant_refused" && held !== null && record.grant_type === "authorization_code") {
@@ -239,22 +242,18 @@ export function createCredential(deps: CredentialDeps) {
   }
 
   /** Seals and keeps a token that has just come: in the object first, from where nothing can lose it. */
-  async function keep(
-    answer: TokenAnswer,
-    client: TokenClient,
-    former: TokenRow | null,
-    asked: readonly string[],
-  ): Promise<Held | null> {
+  async function keep(authorization: Authorization, former: TokenRow | null): Promise<Held | null> {
+    const { answer, client } = authorization;
     const now = clock();
     const row: TokenRow = {
       server_id: serverId,
       ...owner,
-      token_id: former?.token_id ?? deps.newId("tok"),
+      token_id: former?.token_id ?? authorization.token_id ?? deps.newId("tok"),
       version: (former?.version ?? 0) + 1,
       ...expiryOf(answer, now),
       has_refresh_token: answer.refresh_token !== null,
       refresh_failed: false,
-      scopes: answer.scopes ?? former?.scopes ?? asked,
+      scopes: answer.scopes ?? former?.scopes ?? authorization.scopes,
       created: former?.created ?? now,
       modified: now,
     };
@@ -338,9 +337,9 @@ export function createCredential(deps: CredentialDeps) {
      *
      * @returns Its row; null when the server is gone.
      */
-    async authorize({ answer, client, scopes }: Authorization): Promise<TokenRow | null> {
+    async authorize(authorization: Authorization): Promise<TokenRow | null> {
       pausedUntil = 0;
-      return (await keep(answer, client, null, scopes))?.row ?? null;
+      return (await keep(authorization, null))?.row ?? null;
     },
 
     /** Ends the values of a deleted token, here and at its authorization server (PS-57). */

@@ -5,14 +5,15 @@ import type { Send } from "../platform/guarded-fetch.ts";
 import type { NewId } from "../platform/ids.ts";
 import type { ServerRecord, ServerSighting } from "../registry/server-record.ts";
 import { clientOf } from "./client.ts";
+import { createConfigFlows } from "./config-flows.ts";
 import type { CredentialStub } from "./credential.stub.ts";
 import type { CredentialDeps } from "./credential.ts";
 import { findAuthorizationServer } from "./discovery.ts";
 import type { FlowStore } from "./flows.store.ts";
-import { createFlows } from "./flows.ts";
+import { createFlows, type FlowsDeps } from "./flows.ts";
 import { registerClient } from "./registration.ts";
 import type { Sealer } from "./sealing.ts";
-import { createSetUp } from "./set-up.ts";
+import { createSetUp, type SetUpDeps } from "./set-up.ts";
 import type { TokenClient, TokenValue } from "./token.ts";
 import * as tokenEndpoint from "./token-endpoint.ts";
 import type { TokenStore } from "./tokens.store.ts";
@@ -48,18 +49,26 @@ export function createCredentials(deps: CredentialsDeps) {
   const { stub, registry, sealer, send, refusalOf, allowInsecure, clock, newId } = deps;
   const oauth = { send, clock };
   const openClient = (record: ServerRecord) => clientOf(sealer, record);
+  const exchangeCode: FlowsDeps["exchangeCode"] = (client, code) => tokenEndpoint.exchangeCode(oauth, client, code);
   const flows = createFlows({
     store: deps.flows,
     tokens: deps.tokens,
     serverOf: registry.get,
     clientOf: openClient,
-    exchangeCode: (client, code) => tokenEndpoint.exchangeCode(oauth, client, code),
+    exchangeCode,
     authorize: stub.authorize,
     sealer,
     allowInsecure,
     clock,
     newId,
   });
+  const authorizationServers: Pick<SetUpDeps, "find" | "register"> = {
+    find: (server, self) => {
+      const refusal = (url: string) => (isSameHost(url, self) ? "This is the gateway itself." : refusalOf(url));
+      return findAuthorizationServer({ send, timeoutMs: SET_UP_MS, refusalOf: refusal }, server);
+    },
+    register: (server, client) => registerClient({ send, timeoutMs: SET_UP_MS }, { server, ...client }),
+  };
   const parts: Omit<CredentialDeps, "serverId" | "owner" | "hot"> = {
     tokens: deps.tokens,
     vault: deps.vault,
@@ -91,14 +100,9 @@ export function createCredentials(deps: CredentialsDeps) {
       onDeleted: deps.onDeleted,
       clock,
     }),
-    setUp: createSetUp({
-      find: (server, self) => {
-        const refusal = (url: string) => (isSameHost(url, self) ? "This is the gateway itself." : refusalOf(url));
-        return findAuthorizationServer({ send, timeoutMs: SET_UP_MS, refusalOf: refusal }, server);
-      },
-      register: (server, client) => registerClient({ send, timeoutMs: SET_UP_MS }, { server, ...client }),
-      sealer,
-    }),
+    setUp: createSetUp({ ...authorizationServers, sealer }),
+    authorizationServers,
+    configFlows: createConfigFlows({ store: deps.flows, sealer, exchangeCode, allowInsecure, clock }),
     parts,
   };
 }

@@ -161,7 +161,7 @@ export function createFlows(deps: FlowsDeps) {
       const departure = {
         browser_hash: sha256Hex(browser),
         redirect_uri,
-        verifier_sealed: await sealer.seal(verifier, sealOwner(flow)),
+        verifier_sealed: await sealer.seal(verifier, verifierOwner(flow.flow_id)),
         issuer: record.oauth_issuer_url,
       };
       if (!(await store.depart(sha256Hex(ticket), departure, clock()))) throw isOver();
@@ -189,7 +189,7 @@ export function createFlows(deps: FlowsDeps) {
       if (!checked.ok) {
         throw new GatewayError(checked.reason === "denied" ? "link_failed" : "invalid_state", checked.message);
       }
-      const verifier = await sealer.open(verifier_sealed, sealOwner(flow));
+      const verifier = await sealer.open(verifier_sealed, verifierOwner(flow.flow_id));
       const client = await clientOf(record);
       const code = { code: checked.code, redirectUri: redirect_uri, verifier };
       const outcome = await deps.exchangeCode(client, code);
@@ -208,10 +208,11 @@ function stateOf(ticket: string): string {
   return hmacBase64Url(ticket, "state");
 }
 
-function sealOwner({ flow_id }: Flow): string {
-  return `flow:${flow_id}:verifier`;
+/** Whose sealed value the verifier of a flow is. */
+export function verifierOwner(flowId: string): string {
+  return `flow:${flowId}:verifier`;
 }
 
-function isOver(): GatewayError {
+export function isOver(): GatewayError {
   return new GatewayError("invalid_state", "Invalid or expired state");
 }

@@ -2,6 +2,7 @@
 import type { Target } from "../connector/exchange.ts";
 import { IN_PROCESS_URL } from "../registry/inprocess.ts";
 import type { ServerRecord } from "../registry/server-record.ts";
+import { tokenHeaders } from "./credential-headers.ts";
 import type { NoLease } from "./lease.ts";
 import { type Asker, type LeaseDeps, type LeasedToken, leaseFor } from "./leases.ts";
 
@@ -18,4 +19,9 @@ export function createTargets(deps: LeaseDeps): TargetOf {
     const server_url = connection_type === "inprocess" ? IN_PROCESS_URL : record.server_url;
     return { ok: true, target: { server_id, server_url, ...leased.lease } };
   };
+}
+
+/** A server that is shown a token which nobody keeps for it yet. */
+export function targetWith({ server_id, server_url }: ServerRecord, accessToken: string): Targeted {
+  return { ok: true, target: { server_id, server_url, headers: tokenHeaders(server_url, accessToken), token: null } };
 }

@@ -5,7 +5,7 @@
 
 interface Failure {
   /** The HTTP status on every wire that has one. */
-  readonly status: 400 | 401 | 403 | 404 | 405 | 406 | 409 | 413 | 415 | 429 | 431 | 500 | 501 | 502 | 503 | 504;
+  readonly status: 400 | 401 | 403 | 404 | 405 | 406 | 409 | 413 | 415 | 429 | 431 | 500 | 502 | 503 | 504;
   /** The JSON-RPC number: JSON-RPC's own where it has the meaning, else outside its reserved range (style.md 6). */
   readonly rpc: number;
   readonly title: string;
@@ -39,7 +39,6 @@ export const FAILURES = {
   encryption_key_missing: { status: 500, rpc: 5001, title: "Encryption key missing" },
   sealed_payload_invalid: { status: 500, rpc: 5002, title: "Sealed value does not open" },
   connect_failed: { status: 500, rpc: 5003, title: "The server cannot be connected to" },
-  not_implemented: { status: 501, rpc: 5010, title: "Not implemented" },
   upstream_failed: { status: 502, rpc: 5020, title: "The server failed" },
   unavailable: { status: 503, rpc: 5030, title: "Temporarily unavailable" },
   bridge_missing: { status: 503, rpc: 5031, title: "Waiting for a bridge" },

@@ -14,7 +14,6 @@ const OAUTH_CODES: Readonly<Record<(typeof FAILURES)[FailureCode]["status"], str
   429: "temporarily_unavailable",
   431: "invalid_request",
   500: "server_error",
-  501: "server_error",
   502: "temporarily_unavailable",
   503: "temporarily_unavailable",
   504: "temporarily_unavailable",

@@ -1,7 +1,8 @@
 /**
  * The frame of the pages that people see in a browser while they sign in or link an account. They are made here whole,
- * without a script, and `hono/html` escapes every value.
+ * and `hono/html` escapes every value. None but the one that has to close itself runs a script.
  */
+import { createHash } from "node:crypto";
 import { html } from "hono/html";
 
 export type Html = ReturnType<typeof html>;
@@ -28,14 +29,21 @@ ${body}
 }
 
 /**
- * What every such page is sent with. It runs no script, loads its style only and is in nobody's frame.
+ * What every such page is sent with. It loads its style only and is in nobody's frame.
  *
  * @param formGoesTo A URL that the form may redirect to in the end: browsers hold the whole way against `form-action`.
+ * @param script The one script that it runs, by `scriptSource`; without, it runs none.
  */
-export function pageHeaders(formGoesTo?: string): Record<string, string> {
+export function pageHeaders(formGoesTo?: string, script?: string): Record<string, string> {
   const target = formGoesTo === undefined ? "" : sourceOf(formGoesTo);
-  const policy = `default-src 'none'; style-src 'self'; form-action 'self'${target}; frame-ancestors 'none'; base-uri 'none'`;
+  const scripts = script === undefined ? "" : ` script-src ${script};`;
+  const policy = `default-src 'none';${scripts} style-src 'self'; form-action 'self'${target}; frame-ancestors 'none'; base-uri 'none'`;
   return { "Content-Security-Policy": policy, "X-Frame-Options": "DENY" };
+}
+
+/** A script as a source of a policy: that text and no other. */
+export function scriptSource(script: string): string {
+  return `'sha256-${createHash("sha256").update(script).digest("base64")}'`;
 }
 
 /** An origin as a source of a policy; nothing for one that could be read as more than that. */

@@ -1,3 +1,5 @@
+import { Buffer } from "node:buffer";
+
 const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz";
 
 export type NewId = (prefix: string) => string;
@@ -27,10 +29,7 @@ export function randomToken(bytes: number): string {
 
 /** Base64url without padding (RFC 4648 section 5). */
 export function base64Url(bytes: Uint8Array): string {
-  return btoa(String.fromCharCode(...bytes))
-    .replaceAll("+", "-")
-    .replaceAll("/", "_")
-    .replaceAll("=", "");
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64url");
 }
 
 /** Base64url or base64, padded or not, to bytes; null when it is neither. */

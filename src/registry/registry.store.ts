@@ -5,13 +5,21 @@ import { orgs } from "../access/access.tables.ts";
 import type { ServerKey } from "../access/virtual-key.ts";
 import { generations, serverTools } from "../catalog/catalog.tables.ts";
 import { tokens } from "../credentials/credentials.tables.ts";
-import { GatewayError } from "../failure/gateway-error.ts";
 import { withOutages } from "../failure/unavailable.ts";
 import type { PageRequest } from "../http/page.ts";
 import type { AllowlistEvent, ReachedServer } from "./allowlist.ts";
 import { allowlistEvents, isVisibleTo, serverOrgs, servers } from "./registry.tables.ts";
-import { addOrgs, explainKeys, keyStatements, orgStatements, policyStatements } from "./server-parts.store.ts";
-import { DEFAULT_TIMEOUT_MS, type ServerRecord, type ServerSighting } from "./server-record.ts";
+import {
+  addOrgs,
+  configStatements,
+  explainInsert,
+  explainKeys,
+  keyStatements,
+  orgStatements,
+  policyStatements,
+  takenField,
+} from "./server-parts.store.ts";
+import { alreadyThere, DEFAULT_TIMEOUT_MS, type ServerRecord, type ServerSighting } from "./server-record.ts";
 import type { PolicyChange, ToolFlags } from "./tool-policy.ts";
 
 /** What a list may be narrowed and ordered by (RG-4, RG-5). */
@@ -40,8 +48,13 @@ export interface ServerDetails {
 
 /** The registry in D1. Each write is one batch that raises the generation of the registry. */
 export interface RegistryStore {
-  /** @throws GatewayError `conflict` with the field, when the id or the name (ignoring case) is taken. */
+  /**
+   * @throws GatewayError `conflict` with the field, when the id or the name (ignoring case) is taken, or the OAuth
+   *   configuration used up.
+   */
   insert(record: ServerRecord, orgIds: readonly string[], policy: PolicyChange, event: AllowlistEvent): Promise<void>;
+  /** Which of these a server has already, of whatever org it is. */
+  taken(serverId: string, name: string): Promise<"name" | "server_id" | null>;
   /** @param scope An org, which sees global servers and its own; or `EVERY_ORG`. */
   list(
     scope: string,
@@ -114,22 +127,22 @@ export function d1RegistryStore(d1: D1Database): RegistryStore {
   const db = drizzle(d1);
   return withOutages<RegistryStore>({
     async insert(record, orgIds, policy, event) {
-      const nameKey = record.name.toLowerCase();
       try {
         await db.batch([
-          db.insert(servers).values({ ...record, name_key: nameKey }),
+          db.insert(servers).values({ ...record, name_key: record.name.toLowerCase() }),
           addEvent(db, event),
           raiseGeneration(db),
           ...policyStatements(db, record.server_id, policy),
           addOrgs(db, record.server_id, orgIds),
+          ...configStatements(db, record),
         ]);
       } catch (cause) {
-        // The unique indexes are the judge; what they have refused is looked up only to name the field.
-        const same = or(eq(servers.server_id, record.server_id), eq(servers.name_key, nameKey));
-        const [taken] = await db.select().from(servers).where(same);
-        throw taken === undefined ? cause : conflict(taken.name_key === nameKey ? "name" : "server_id", cause);
+        // The database is the judge; what it has refused is looked up only to name the field.
+        throw await explainInsert(db, record, cause);
       }
     },
+
+    taken: (serverId, name) => takenField(db, serverId, name),
 
     async list(scope, filters, sort, { page, page_size }) {
       const where = and(
@@ -223,7 +236,7 @@ export function d1RegistryStore(d1: D1Database): RegistryStore {
         const own = found.find((row) => row.server_id === serverId);
         if (own === undefined) return null;
         if (own.modified !== expected) return "overtaken";
-        if (found.length > 1) throw conflict("name", cause);
+        if (found.length > 1) throw alreadyThere("name", cause);
         throw keys === undefined ? cause : await explainKeys(db, serverId, keys, cause);
       }
     },
@@ -353,10 +366,6 @@ const SORT_COLUMNS = {
 /** Finds a text anywhere, ignoring case. Not LIKE: that has special characters, and D1 refuses its longer patterns. */
 function contains(column: SQLiteColumn, text: string) {
   return sql`instr(lower(${column}), ${text.toLowerCase()}) > 0`;
-}
-
-function conflict(field: "name" | "server_id", cause: unknown): GatewayError {
-  return new GatewayError("conflict", `A server with this ${field} exists already.`, { field, cause });
 }
 
 function recordOf({ name_key: _, ...row }: typeof servers.$inferSelect): ServerRecord {

@@ -17,8 +17,8 @@ import type { RegistryStore } from "./registry.store.ts";
 import type { ServerInput, ServerPatch, ServerQuery } from "./registry.wire.ts";
 import { type DraftContext, draftChange, draftServer, originOf } from "./server-draft.ts";
 import { filtersOf, sortOf } from "./server-query.ts";
-import { parseServerId, type ServerRecord } from "./server-record.ts";
-import { policyWrite, type ToolPatch, toolWrite, type Write } from "./server-write.ts";
+import { alreadyThere, parseServerId, type ServerRecord } from "./server-record.ts";
+import { type Manner, policyWrite, type ToolPatch, toolWrite, type Write } from "./server-write.ts";
 import type { AllowedTools } from "./tool-policy.ts";
 
 export interface RegistryDeps {
@@ -33,8 +33,13 @@ export interface RegistryDeps {
   readonly onWritten: () => void;
   /** Connects to a server and stores what it offers. @throws GatewayError when that fails; the record says why. */
   readonly discover: (serverId: string, self?: string) => Promise<DiscoveryReport>;
-  /** Connects to a server as a record describes it and stores nothing. @returns Why that failed, or null. */
-  readonly tryConnect: (record: ServerRecord) => Promise<string | null>;
+  /**
+   * Connects to a server as a record describes it and stores nothing.
+   *
+   * @param accessToken Shown to it, where an account has been linked before there is the server.
+   * @returns Why that failed, or null.
+   */
+  readonly tryConnect: (record: ServerRecord, accessToken?: string) => Promise<string | null>;
   /** Nothing looks at a deleted server any more. */
   readonly forget: (serverId: string) => Promise<void>;
   /** Upstream tokens of a server have been deleted: their values are ended, here and upstream (PS-57). */
@@ -188,16 +193,24 @@ export function createRegistry(deps: RegistryDeps) {
      * Stores a server, then connects to it. A connection that fails shows in `state` and `last_failure` (BF-22).
      *
      * @param isTried Whether the server is connected to before it is stored.
+     * @param linked An account to try it with. The server is not connected to after: whoever has the account has to keep
+     *   it for the server first.
      * @throws GatewayError `invalid_request` with the field, `conflict`, `encryption_key_missing`, and `connect_failed`
      *   for one that is tried in vain; nothing is stored.
      */
-    async register(actor: Actor, input: ServerInput, self: string, isTried = false): Promise<OpenServer> {
-      const server_id = input.server_id === undefined ? newId("srv") : parseServerId(input.server_id);
+    async register(
+      actor: Actor,
+      input: ServerInput,
+      self: string,
+      { isTried, linked }: Manner = {},
+    ): Promise<OpenServer> {
+      const { server_id, drafted, orgIds } = await prepare(actor, input, self);
+      const { draft, config, policy } = drafted;
+      const client_secret = linked === undefined ? drafted.client_secret : linked.client_secret;
       const now = clock();
-      const { draft, config, client_secret, policy } = draftServer(input, context(self));
-      const orgIds = await requireOrgs(orgsToGive(actor, input.org_ids));
       const record: ServerRecord = {
         ...draft,
+        ...(linked === undefined ? {} : { ...linked.settled, status: "active" }),
         server_id,
         config_sealed: await sealConfig(server_id, config),
         client_secret_sealed:
@@ -207,12 +220,26 @@ export function createRegistry(deps: RegistryDeps) {
         modified: now,
         modified_by: actor.id,
       };
-      const failure = isTried && canConnect(record) ? await deps.tryConnect(record) : null;
+      const isDue = isTried === true && canConnect(record);
+      const failure = isDue ? await deps.tryConnect(record, linked?.access_token) : null;
       if (failure !== null) throw new GatewayError("connect_failed", failure);
       await store.insert(record, orgIds, policy, allowlistEvent("create", record, { now, newId }));
       deps.onWritten();
-      if (canConnect(record)) await connect(server_id, self);
+      if (linked === undefined && canConnect(record)) await connect(server_id, self);
       return shownServer(actor, server_id);
+    },
+
+    /**
+     * Everything that `register` looks at before it contacts anybody.
+     *
+     * @returns The id that the server would have.
+     * @throws GatewayError as `register`
+     */
+    async check(actor: Actor, input: ServerInput, self: string): Promise<string> {
+      const { server_id, drafted } = await prepare(actor, input, self);
+      const taken = await store.taken(server_id, drafted.draft.name);
+      if (taken !== null) throw alreadyThere(taken);
+      return server_id;
     },
 
     /** Puts the record of a server that code brings in the registry, unless it is there. @throws GatewayError `conflict` */
@@ -334,6 +361,13 @@ export function createRegistry(deps: RegistryDeps) {
     }
     await requireServer(actor, serverId);
     throw new GatewayError("conflict", "Others are changing this server. Try again.");
+  }
+
+  async function prepare(actor: Actor, input: ServerInput, self: string) {
+    const server_id = input.server_id === undefined ? newId("srv") : parseServerId(input.server_id);
+    const drafted = draftServer(input, context(self));
+    const orgIds = await requireOrgs(orgsToGive(actor, input.org_ids));
+    return { server_id, drafted, orgIds };
   }
 
   /** @param self The gateway's own origin, which is no server of its own. */

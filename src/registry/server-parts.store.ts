@@ -2,14 +2,16 @@
  * What belongs to a server and is written with it: its orgs, its keys and its tool policy, as statements for the one
  * batch of a write in `registry.store.ts`.
  */
-import { and, eq, ne, type SQL, sql } from "drizzle-orm";
+import { and, eq, ne, or, type SQL, sql } from "drizzle-orm";
 import type { DrizzleD1Database } from "drizzle-orm/d1";
 import { virtualKeyServers } from "../access/access.tables.ts";
 import type { ServerKey } from "../access/virtual-key.ts";
+import { oauthConfigs } from "../bifrost/oauth-configs.tables.ts";
 import { generations, serverTools } from "../catalog/catalog.tables.ts";
 import { tokens } from "../credentials/credentials.tables.ts";
 import { GatewayError } from "../failure/gateway-error.ts";
-import { serverContexts, serverOrgs } from "./registry.tables.ts";
+import { serverContexts, serverOrgs, servers } from "./registry.tables.ts";
+import { alreadyThere, type ServerRecord } from "./server-record.ts";
 import type { AllowedTools, PolicyChange } from "./tool-policy.ts";
 
 type Db = DrizzleD1Database;
@@ -82,6 +84,42 @@ export function keyStatements(db: Db, serverId: string, keys: readonly ServerKey
     ),
   ];
 }
+
+/**
+ * The OAuth configuration that a server is made from is used up by it (BF-15). One that waits for no server any more
+ * breaks the batch, by a null where none may be.
+ */
+export function configStatements(db: Db, { server_id, oauth_config_id, modified }: ServerRecord) {
+  if (oauth_config_id === null) return [];
+  const used = { server_id, mcp_client_id: server_id, server_sealed: null, client_sealed: null };
+  return [
+    db.insert(generations).select(sql`SELECT NULL, 0 WHERE NOT EXISTS (${waitingConfig(oauth_config_id, modified)})`),
+    db.update(oauthConfigs).set(used).where(eq(oauthConfigs.oauth_config_id, oauth_config_id)),
+  ];
+}
+
+/** What the batch of an insert has met. */
+export async function explainInsert(db: Db, record: ServerRecord, cause: unknown): Promise<unknown> {
+  const { server_id, name, oauth_config_id, modified } = record;
+  const field = await takenField(db, server_id, name);
+  if (field !== null) return alreadyThere(field, cause);
+  if (oauth_config_id === null || (await db.all(waitingConfig(oauth_config_id, modified))).length > 0) return cause;
+  return alreadyThere("oauth_config_id", cause);
+}
+
+/** Which of these a server has already. */
+export async function takenField(db: Db, serverId: string, name: string): Promise<"name" | "server_id" | null> {
+  const nameKey = name.toLowerCase();
+  const same = or(eq(servers.server_id, serverId), eq(servers.name_key, nameKey));
+  const found = await db.select({ name_key: servers.name_key }).from(servers).where(same);
+  if (found.length === 0) return null;
+  return found.some(({ name_key }) => name_key === nameKey) ? "name" : "server_id";
+}
+
+/** @param now Milliseconds since the Unix epoch. */
+const waitingConfig = (configId: string, now: number) => sql`
+  SELECT 1 FROM oauth_configs
+  WHERE oauth_config_id = ${configId} AND server_id IS NULL AND status = 'authorized' AND expires_at > ${now}`;
 
 /** What a batch with `keyStatements` has met, once nothing else explains it. */
 export async function explainKeys(

@@ -108,6 +108,11 @@ export function parseDisplayName(text: string, field: string): string {
   return trimmed;
 }
 
+/** What no two servers have alike. */
+export function alreadyThere(field: "name" | "server_id" | "oauth_config_id", cause?: unknown): GatewayError {
+  return new GatewayError("conflict", `A server with this ${field} exists already.`, { field, cause });
+}
+
 /** RB-4: an id that the creator gives. */
 export function parseServerId(id: string): string {
   if (/^\.{1,2}$/.test(id) || RESERVED_NAMES.has(id.toLowerCase())) {

@@ -1,6 +1,7 @@
 /** What one write of a server comes to. Pure: the server as it is and what is asked for in, the write out. */
 import type { ServerKey } from "../access/virtual-key.ts";
 import { GatewayError } from "../failure/gateway-error.ts";
+import type { OAuthFields, OAuthFindings } from "./oauth-fields.ts";
 import type { ServerChange } from "./registry.store.ts";
 import type { Before } from "./server-draft.ts";
 import { type AllowedTools, type PolicyChange, parsePrice, toolModeOf } from "./tool-policy.ts";
@@ -16,6 +17,21 @@ export interface Write {
   readonly isReset?: boolean;
   /** Whether the upstream tokens of the server go. */
   readonly isOtherAccount?: boolean;
+}
+
+/** How a server comes into the registry. */
+export interface Manner {
+  readonly isTried?: boolean;
+  readonly linked?: LinkedAccount;
+}
+
+/** An account that is linked before there is the server that it is for (BF-15, BF-48). */
+export interface LinkedAccount {
+  /** The configuration that the server uses up, and what of the record is settled in it. */
+  readonly settled: OAuthFields & OAuthFindings & { readonly oauth_config_id: string };
+  readonly client_secret: string | null;
+  /** Secret. */
+  readonly access_token: string;
 }
 
 export function policyWrite(allowed: AllowedTools): Write {

@@ -15,13 +15,14 @@ const PAGES = ["GET /openapi.json", "GET /docs", "GET /docs/docs.css"];
 const SIGN_IN = ["GET /oauth/authorize", "POST /oauth/authorize", "GET /oauth/callback", "GET /oauth/page.css"];
 const TICKET = "/connect/:ticket{[A-Za-z0-9_-]{43}}";
 const LINKING = [...[`GET ${TICKET}`, `POST ${TICKET}`, "GET /connect/callback", "GET /oauth/client-metadata.json"]];
+const BIFROST = ["GET /api/oauth/callback"];
 const RESOURCE = "/.well-known/oauth-protected-resource";
 const DOORS = [
   ...["/*", "/v1/*", "/api/*", "/mcp", "/mcp/:server"],
   ...[RESOURCE, `${RESOURCE}/mcp`, `${RESOURCE}/mcp/:server`],
   ...["/.well-known/oauth-authorization-server", "/oauth/token", "/oauth/register"],
   "/connect/*",
-  ...[...PAGES, ...SIGN_IN, ...LINKING].map((route) => route.replace(/^\w+ /, "")),
+  ...[...PAGES, ...SIGN_IN, ...LINKING, ...BIFROST].map((route) => route.replace(/^\w+ /, "")),
 ];
 
 const concrete = (path: string) => path.replaceAll(/:\w+/g, "any");
@@ -205,15 +206,21 @@ describe("the app", () => {
   it("has no route but its operations and the doors", () => {
     const routes = createApp().routes;
     const routed = routes.filter(({ method }) => method !== "ALL").map(({ method, path }) => `${method} ${path}`);
-    const known = [...PAGES, ...SIGN_IN, ...LINKING, ...specs.map(({ method, path }) => `${method} ${path}`)];
+    const known = [
+      ...PAGES,
+      ...SIGN_IN,
+      ...LINKING,
+      ...BIFROST,
+      ...specs.map(({ method, path }) => `${method} ${path}`),
+    ];
     expect(routed.toSorted()).toEqual(known.toSorted());
     const others = new Set(routes.filter(({ method }) => method === "ALL").map(({ path }) => path));
     expect([...others].toSorted()).toEqual([...new Set([...DOORS, ...specs.map(({ path }) => path)])].toSorted());
   });
 
-  it("lets nobody in without asking, but at the health check and where a browser comes back to", () => {
+  it("lets nobody in without asking, but at the health check", () => {
     const open = specs.filter(({ needs }) => needs === "anyone").map(({ method, path }) => `${method} ${path}`);
-    expect(open).toEqual(["GET /v1/health", "GET /api/oauth/callback"]);
+    expect(open).toEqual(["GET /v1/health"]);
   });
 });
 

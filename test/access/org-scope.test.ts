@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { d1MemberStore } from "../../src/access/members.store.ts";
 import { d1OrgStore } from "../../src/access/orgs.store.ts";
 import { d1VirtualKeyStore } from "../../src/access/virtual-keys.store.ts";
+import { d1OAuthConfigStore } from "../../src/bifrost/oauth-configs.store.ts";
 import { d1CallStore } from "../../src/calls/calls.store.ts";
 import { d1CatalogStore } from "../../src/catalog/catalog.store.ts";
 import { d1ChangeStore } from "../../src/catalog/changes.store.ts";
@@ -27,6 +28,7 @@ const STORES = {
   blocklists: d1BlocklistStore,
   tokens: d1TokenStore,
   flows: d1FlowStore,
+  oauthConfigs: d1OAuthConfigStore,
 };
 
 /** What is not of one org, and why. A store function that is new has to bind its org, or to stand here with a reason. */
@@ -46,6 +48,7 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   "tokens.disposals": "ends what is deleted already, of any org",
   "tokens.disposed": "ends what is deleted already",
   "registry.insert": "writes a server whose orgs are an argument",
+  "registry.taken": "names and ids are of the platform: no two servers of any orgs share one",
   "registry.update": "conditional on a record that was read in a scope",
   "registry.remove": "follows a read in a scope that may edit the server",
   "registry.details": "belongs to records that were read in a scope",
@@ -54,6 +57,15 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   "registry.events": "the allowlist is of the platform",
   "catalog.approved": "the Bifrost surface's, which is for admins of the platform",
   "virtualKeys.ofServers": "the Bifrost surface's, which is for admins of the platform",
+  "oauthConfigs.insert": "the Bifrost surface's, which is for admins of the platform",
+  "oauthConfigs.get": "the Bifrost surface's, and finds the configuration of a state",
+  "oauthConfigs.find": "the Bifrost surface's",
+  "oauthConfigs.authorize": "follows a state that has come back",
+  "oauthConfigs.fail": "follows a state that has come back",
+  "oauthConfigs.revoke": "the Bifrost surface's",
+  "oauthConfigs.markRevoked": "the Bifrost surface's",
+  "oauthConfigs.takeToken": "conditional on a token that was read",
+  "oauthConfigs.giveBack": "follows taking it",
   "orgContexts.list": "the contexts of all orgs, for admins of the platform",
 };
 

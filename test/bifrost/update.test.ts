@@ -169,16 +169,6 @@ describe("PUT /api/mcp/client/:id", () => {
     ];
     for (const [body, field] of cases) expect([body, await refusal(body)]).toMatchObject([body, invalid(field)]);
   });
-
-  it("says that OAuth is not there yet, unless the server has it already", async () => {
-    const { gateway, bifrost, refusal } = await startWith();
-    for (const auth_type of ["oauth", "per_user_oauth"]) {
-      expect(await refusal({ auth_type })).toMatchObject({ status: 501, code: "not_implemented" });
-    }
-    await register(gateway, { server_id: "own", name: "own", auth_type: "oauth" });
-    const response = await bifrost.update("own", { auth_type: "oauth", name: "Own" });
-    expect(await response.json()).toEqual(EDITED);
-  });
 });
 
 describe("auth_type", () => {

@@ -24,7 +24,7 @@ export type Fault =
   | "unauthorized_client"
   /** A status, with the request echoed in a body of no meaning. */
   | number
-  | (() => Response);
+  | (() => Response | Promise<Response>);
 
 /** A request as the server got it. */
 export interface Asked {
@@ -345,7 +345,13 @@ export function authorizationServer({
         : null;
     }
     if (params["client_assertion_type"] !== "urn:ietf:params:oauth:client-assertion-type:jwt-bearer") return null;
-    const rules = { audience: issuer, issuer: claimed, subject: claimed, currentDate: new Date(clock()) };
+    const rules = {
+      audience: issuer,
+      issuer: claimed,
+      subject: claimed,
+      currentDate: new Date(clock()),
+      clockTolerance: 2,
+    };
     return jwtVerify(assertion ?? "", client.jwk ?? {}, { ...rules, requiredClaims: ["exp", "jti"] }).then(
       () => client,
       () => null,

@@ -131,6 +131,21 @@ const KeyAnswer = z.union([
 const Answer = z.union([
   z.strictObject({ status: z.literal("success"), message: z.string() }),
   z.strictObject({ status: z.literal("partial_success"), message: z.string(), credential_error: z.string() }),
+  z.strictObject({ status: z.literal("success"), message: z.string(), tools_count: z.int() }),
+  z.strictObject({
+    status: z.literal("pending_oauth"),
+    ...{ message: z.string(), oauth_config_id: z.string(), authorize_url: z.url(), expires_at: z.iso.datetime() },
+    ...{ mcp_client_id: z.string(), complete_url: z.string(), status_url: z.string() },
+    next_steps: z.array(z.string()).length(3),
+  }),
+  z.strictObject({
+    id: z.string(),
+    status: z.enum(["pending", "authorized", "failed", "expired", "revoked"]),
+    ...{ created_at: z.iso.datetime(), expires_at: z.iso.datetime() },
+    token_id: z.string().optional(),
+    token_expires_at: z.iso.datetime().optional(),
+    token_scopes: z.array(z.string()).optional(),
+  }),
 ]);
 
 const Failure = z.strictObject({
