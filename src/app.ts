@@ -25,6 +25,7 @@ import { instructionOperations } from "./instructions/instructions.routes.ts";
 import { causesOf, log } from "./platform/log.ts";
 import { orgContextOperations } from "./registry/org-contexts.routes.ts";
 import { registryOperations } from "./registry/registry.routes.ts";
+import { runOperations } from "./runs/runs.routes.ts";
 import { createMemory, createServices, type Platform, realPlatform, type Services } from "./services.ts";
 
 const healthOperation = operation(
@@ -53,6 +54,7 @@ export const operations: readonly Operation[] = [
   ...orgOperations,
   ...instructionOperations,
   ...callOperations,
+  ...runOperations,
   executeOperation,
   ...clientOperations,
   ...oauthOperations,

@@ -57,6 +57,8 @@ import { EVERY_ORG } from "./registry/reach.ts";
 import { d1RegistryStore } from "./registry/registry.store.ts";
 import { createRegistry } from "./registry/registry.ts";
 import type { ServerRecord } from "./registry/server-record.ts";
+import { d1RunStore } from "./runs/runs.store.ts";
+import { createRuns } from "./runs/runs.ts";
 import { sessionStub } from "./sessions/session.stub.ts";
 import type { OpenUpstream, SessionFacts } from "./sessions/session.ts";
 import { createSessions } from "./sessions/sessions.ts";
@@ -137,6 +139,7 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
   const orgContextStore = d1OrgContextStore(env.DB);
   const memberStore = d1MemberStore(env.DB);
   const callStore = d1CallStore(env.DB);
+  const runStore = d1RunStore(env.DB);
   const sealer = createSealer(config.encryptionKeys);
   const allowInsecure = config.isDevelopment;
   const send = guardedFetch({ network, allowInsecure });
@@ -330,6 +333,8 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
         : { tools: 0, trouble: discovered.message };
     },
     callStore,
+    runStore,
+    runs: createRuns({ store: runStore, clock }),
     health: createHealth(env),
     registry,
     bifrostKeys: createBifrostKeys({ keys: virtualKeys }),

@@ -36,7 +36,7 @@ export const OPEN: Readonly<Record<string, Ranges>> = {
     RB: "16 40 42",
     BF: "59",
     OT: "1 4 6-11 13 15-20 22-29",
-    PS: "10 40-43 71",
+    PS: "10 40-42",
     T: "27 46 48",
   },
 };
