@@ -35,8 +35,8 @@ export const OPEN: Readonly<Record<string, Ranges>> = {
   "issue 7: instructions, runs and the call log": {
     RB: "16 40 42",
     BF: "59",
-    OT: "1 4 6-11 13 15-20 22-29",
-    PS: "10 40-42",
+    OT: "1 4 6-11 13 17-20 22-29",
+    PS: "10 41",
     T: "27 46 48",
   },
 };
