@@ -35,7 +35,7 @@ export const OPEN: Readonly<Record<string, Ranges>> = {
   "issue 7: instructions, runs and the call log": {
     RB: "16 40 42",
     BF: "59",
-    OT: "1 4 6-11 13 17-20 22-29",
+    OT: "1 7-11 17-20 22",
     PS: "10 41",
     T: "27 46 48",
   },
