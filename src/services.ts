@@ -28,6 +28,7 @@ import { createTargets } from "./credentials/target.ts";
 import { d1TokenStore } from "./credentials/tokens.store.ts";
 import { kvVault } from "./credentials/vault.ts";
 import { GatewayError } from "./failure/gateway-error.ts";
+import { PARTS_OF_DOORS, type ProvenCall } from "./gateway/built-in.ts";
 import type { ToolCallDeps } from "./gateway/tool-call.ts";
 import { createHealth } from "./health.ts";
 import { readAsk } from "./identity/ask.ts";
@@ -41,6 +42,7 @@ import { createIdentityProvider } from "./identity/provider.ts";
 import type { ProviderMemory } from "./identity/remembered.ts";
 import { d1BlocklistStore } from "./instructions/blocklist.store.ts";
 import { createBlocklists } from "./instructions/blocklists.ts";
+import { buildServer } from "./instructions/build-server.ts";
 import { createInstructionFiles } from "./instructions/instruction-files.ts";
 import { d1InstructionStore } from "./instructions/instructions.store.ts";
 import { createInstructions, type InstructionsDeps } from "./instructions/instructions.ts";
@@ -61,6 +63,7 @@ import { d1RunStore } from "./runs/runs.store.ts";
 import { createRuns } from "./runs/runs.ts";
 import { sessionStub } from "./sessions/session.stub.ts";
 import type { OpenUpstream, SessionFacts } from "./sessions/session.ts";
+import { createRunMemory, createSessionRuns, type RunMemory } from "./sessions/session-runs.ts";
 import { createSessions } from "./sessions/sessions.ts";
 import { createUpstreamSessions } from "./sessions/upstream-sessions.ts";
 
@@ -100,6 +103,8 @@ export interface Memory {
   readonly upstreamSessions: ExpiringMap<string, OpenUpstream>;
   /** By session, twenty milliseconds. */
   readonly journal: JournalMemory;
+  /** Which sessions have no budget, for `SNAPSHOT_TTL_MS`; and the isolate's own place among others. */
+  readonly runs: RunMemory;
   /** The keys whose use has been noted, to the end of its minute. */
   readonly keyUses: ExpiringMap<string, true>;
   /** Pages of `tools/list`, by everything they depend on. */
@@ -121,6 +126,7 @@ export function createMemory(clock: Clock): Memory {
     sessions: new TrustedMap(clock, 10_000),
     upstreamSessions: new ExpiringMap(clock, 10_000),
     journal: new Map(),
+    runs: createRunMemory(clock),
     keyUses: new ExpiringMap(clock, 10_000),
     toolPages: new ExpiringMap(clock, PAGES_LENGTH, ({ length }) => length + PAGE_OVERHEAD),
   };
@@ -193,6 +199,24 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     ttlMs: config.snapshotTtlMs,
     clock,
   });
+  const runs = createSessionRuns({ stub, memory: memory.runs, clock });
+  const blocklists = d1BlocklistStore(env.DB);
+  const instructionsDeps: InstructionsDeps = {
+    store: d1InstructionStore(env.DB),
+    blocklists,
+    hasGroup: async (orgId, groupId) => (await orgStore.group(orgId, groupId)) !== null,
+    onWritten,
+    clock,
+  };
+  const textOf = async (orgId: string) => (await orgStore.get(orgId))?.instructions ?? "";
+  const builtIn = buildServer<ProvenCall>({
+    ...instructionsDeps,
+    ...PARTS_OF_DOORS,
+    runs: runs.stacks,
+    readmeOf: async (orgId) => (await orgStore.get(orgId))?.readme ?? "",
+    businessOf: textOf,
+    newId,
+  });
   const toolCalls: ToolCallDeps = {
     sendTo: (record, sessionName) =>
       record.connection_type === "sse" ? sessions.sendOver(sessionName, record.server_id) : sendTo(record),
@@ -212,6 +236,8 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
       await connectors.discover(server_id, undefined, auth_type === "per_user_oauth" ? owner : undefined);
       onWritten();
     },
+    builtIn,
+    runs,
     clock,
     newId,
   };
@@ -291,15 +317,6 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     newId,
   });
 
-  const blocklists = d1BlocklistStore(env.DB);
-  const instructionsDeps: InstructionsDeps = {
-    store: d1InstructionStore(env.DB),
-    blocklists,
-    hasGroup: async (orgId, groupId) => (await orgStore.group(orgId, groupId)) !== null,
-    onWritten,
-    clock,
-  };
-
   return {
     config,
     clock,
@@ -315,7 +332,8 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     toolCalls,
     toolLists: { catalog, memory: memory.toolPages, cache, clock },
     introductions: {
-      textOf: async (orgId: string) => (await orgStore.get(orgId))?.instructions ?? "",
+      textOf,
+      builtInTextOf: builtIn.instructions,
       contextsOf: orgContextStore.ofOrg,
       memory: memory.toolPages,
       clock,
