@@ -19,6 +19,7 @@ export default defineConfig({
                 SNAPSHOT_TTL_MS: "5000",
                 HEALTH_INTERVAL_MS: "300000",
                 DISCOVERY_INTERVAL_MS: "600000",
+                RUN_IDLE_MS: "86400000",
                 JOURNAL_MODE: "gathered",
                 ALLOW_INSECURE_UPSTREAMS: "false",
                 ALLOWED_ORIGINS: "",

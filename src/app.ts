@@ -22,10 +22,12 @@ import { nativeSurface, type Surface } from "./http/surface.ts";
 import { createOAuthDoors } from "./identity/oauth.routes.ts";
 import { createSignInDoors } from "./identity/sign-in.routes.ts";
 import { instructionOperations } from "./instructions/instructions.routes.ts";
+import { createMemory } from "./memory.ts";
 import { causesOf, log } from "./platform/log.ts";
 import { orgContextOperations } from "./registry/org-contexts.routes.ts";
 import { registryOperations } from "./registry/registry.routes.ts";
-import { createMemory, createServices, type Platform, realPlatform, type Services } from "./services.ts";
+import { runOperations } from "./runs/runs.routes.ts";
+import { createServices, type Platform, realPlatform, type Services } from "./services.ts";
 
 const healthOperation = operation(
   {
@@ -53,6 +55,7 @@ export const operations: readonly Operation[] = [
   ...orgOperations,
   ...instructionOperations,
   ...callOperations,
+  ...runOperations,
   executeOperation,
   ...clientOperations,
   ...oauthOperations,

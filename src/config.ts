@@ -45,6 +45,12 @@ const Settings = z.object({
   SNAPSHOT_TTL_MS: millis(5_000),
   HEALTH_INTERVAL_MS: millis(300_000),
   DISCOVERY_INTERVAL_MS: millis(600_000),
+  RUN_IDLE_MS: z.coerce
+    .number()
+    .int()
+    .min(1_000)
+    .max(30 * DAY_MS)
+    .default(DAY_MS),
   JOURNAL_MODE: z.enum(["gathered", "sync"]).default("gathered"),
   ALLOW_INSECURE_UPSTREAMS: z.enum(["true", "false"]).default("false"),
   ALLOWED_ORIGINS: z.string().default(""),
@@ -76,6 +82,8 @@ export interface Config {
   readonly snapshotTtlMs: number;
   /** How often servers are looked at (PS-65). */
   readonly intervals: { readonly healthMs: number; readonly discoveryMs: number };
+  /** A run without a call for this long is closed (PS-43). */
+  readonly runIdleMs: number;
   readonly journalMode: "gathered" | "sync";
   /** A machine of a developer: plain http, loopback and private addresses may be contacted. */
   readonly isDevelopment: boolean;
@@ -126,6 +134,7 @@ export function readConfig(env: unknown): Config {
     defaultOrg: settings.DEFAULT_ORG,
     snapshotTtlMs: settings.SNAPSHOT_TTL_MS,
     intervals: { healthMs: settings.HEALTH_INTERVAL_MS, discoveryMs: settings.DISCOVERY_INTERVAL_MS },
+    runIdleMs: settings.RUN_IDLE_MS,
     journalMode: settings.JOURNAL_MODE,
     isDevelopment: settings.ALLOW_INSECURE_UPSTREAMS === "true",
     allowedOrigins: settings.ALLOWED_ORIGINS.split(",")

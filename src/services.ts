@@ -12,24 +12,23 @@ import { createOAuthConfigs } from "./bifrost/oauth-configs.ts";
 import { createBifrostKeys } from "./bifrost/virtual-keys.ts";
 import { d1CallStore } from "./calls/calls.store.ts";
 import { createCalls } from "./calls/calls.ts";
-import { createJournal, type JournalMemory } from "./calls/journal.ts";
+import { createJournal } from "./calls/journal.ts";
 import { d1CatalogStore } from "./catalog/catalog.store.ts";
 import { createCatalog } from "./catalog/catalog.ts";
 import { d1ChangeStore } from "./catalog/changes.store.ts";
-import { type Snapshot, weightOf } from "./catalog/snapshot.ts";
 import { readConfig } from "./config.ts";
 import { connectorStub } from "./connector/connector.stub.ts";
 import { createConnector } from "./connector/connector.ts";
 import { credentialStub } from "./credentials/credential.stub.ts";
 import { createCredentials } from "./credentials/credentials.ts";
 import { d1FlowStore } from "./credentials/flows.store.ts";
-import type { Lease } from "./credentials/leases.ts";
 import { type Owner, SERVER_ITSELF } from "./credentials/owner.ts";
 import { createSealer } from "./credentials/sealing.ts";
 import { createTargets } from "./credentials/target.ts";
 import { d1TokenStore } from "./credentials/tokens.store.ts";
 import { kvVault } from "./credentials/vault.ts";
 import { GatewayError } from "./failure/gateway-error.ts";
+import { PARTS_OF_DOORS, type ProvenCall } from "./gateway/built-in.ts";
 import type { ToolCallDeps } from "./gateway/tool-call.ts";
 import { createHealth } from "./health.ts";
 import { readAsk } from "./identity/ask.ts";
@@ -38,20 +37,18 @@ import { createBrowsers } from "./identity/browsers.ts";
 import { d1GrantStore } from "./identity/grants.store.ts";
 import { createGrants } from "./identity/grants.ts";
 import { createIdentity } from "./identity/identity.ts";
-import type { Principal } from "./identity/principal.ts";
 import { createIdentityProvider } from "./identity/provider.ts";
-import type { ProviderMemory } from "./identity/remembered.ts";
 import { d1BlocklistStore } from "./instructions/blocklist.store.ts";
 import { createBlocklists } from "./instructions/blocklists.ts";
+import { buildServer } from "./instructions/build-server.ts";
 import { createInstructionFiles } from "./instructions/instruction-files.ts";
 import { d1InstructionStore } from "./instructions/instructions.store.ts";
 import { createInstructions, type InstructionsDeps } from "./instructions/instructions.ts";
+import { createMemory } from "./memory.ts";
 import type { Clock } from "./platform/clock.ts";
 import { type ColoCache, coloCache } from "./platform/colo-cache.ts";
-import { ExpiringMap } from "./platform/expiring-map.ts";
 import { guardedFetch, type Network, realNetwork, refusalOf, type Send } from "./platform/guarded-fetch.ts";
 import { createNewId, type NewId } from "./platform/ids.ts";
-import { TrustedMap } from "./platform/trusted.ts";
 import type { InProcessServer } from "./registry/inprocess.ts";
 import { d1OrgContextStore } from "./registry/org-contexts.store.ts";
 import { createOrgContexts } from "./registry/org-contexts.ts";
@@ -59,8 +56,10 @@ import { EVERY_ORG } from "./registry/reach.ts";
 import { d1RegistryStore } from "./registry/registry.store.ts";
 import { createRegistry } from "./registry/registry.ts";
 import type { ServerRecord } from "./registry/server-record.ts";
+import { d1RunStore } from "./runs/runs.store.ts";
+import { createRuns } from "./runs/runs.ts";
 import { sessionStub } from "./sessions/session.stub.ts";
-import type { OpenUpstream, SessionFacts } from "./sessions/session.ts";
+import { createSessionRuns } from "./sessions/session-runs.ts";
 import { createSessions } from "./sessions/sessions.ts";
 import { createUpstreamSessions } from "./sessions/upstream-sessions.ts";
 
@@ -84,48 +83,6 @@ export const realPlatform: Platform = {
   inProcess: [],
 };
 
-/** What one isolate remembers between requests: plain values only, each with a stated lifetime. */
-export interface Memory {
-  /** By org, trusted for `SNAPSHOT_TTL_MS`. */
-  readonly snapshots: TrustedMap<Snapshot>;
-  /** By hash of the credentials, while the generation of the org stands, five minutes at most. */
-  readonly principals: ExpiringMap<string, Principal>;
-  /** Metadata and keys of the identity provider: believed for ten minutes, for an hour while it does not answer. */
-  readonly identityProvider: ProviderMemory;
-  /** By server, owner and generation of credentials: until shortly before a token ends. */
-  readonly leases: ExpiringMap<string, Lease>;
-  /** By session id, trusted for `SNAPSHOT_TTL_MS`. */
-  readonly sessions: TrustedMap<SessionFacts | null>;
-  /** By session and server, five minutes; the server itself says when one is over. */
-  readonly upstreamSessions: ExpiringMap<string, OpenUpstream>;
-  /** By session, twenty milliseconds. */
-  readonly journal: JournalMemory;
-  /** The keys whose use has been noted, to the end of its minute. */
-  readonly keyUses: ExpiringMap<string, true>;
-  /** Pages of `tools/list`, by everything they depend on. */
-  readonly toolPages: ExpiringMap<string, string>;
-}
-
-/** What an isolate may keep of snapshots, in tools: about 40 MiB. */
-const SNAPSHOT_TOOLS = 100_000;
-/** What it may keep of compiled pages, in characters, and what the key and the entry of each count for. */
-const PAGES_LENGTH = 32 * 1024 * 1024;
-const PAGE_OVERHEAD = 1_000;
-
-export function createMemory(clock: Clock): Memory {
-  return {
-    snapshots: new TrustedMap(clock, SNAPSHOT_TOOLS, weightOf),
-    principals: new ExpiringMap(clock, 10_000),
-    identityProvider: new ExpiringMap(clock, 10),
-    leases: new ExpiringMap(clock, 10_000),
-    sessions: new TrustedMap(clock, 10_000),
-    upstreamSessions: new ExpiringMap(clock, 10_000),
-    journal: new Map(),
-    keyUses: new ExpiringMap(clock, 10_000),
-    toolPages: new ExpiringMap(clock, PAGES_LENGTH, ({ length }) => length + PAGE_OVERHEAD),
-  };
-}
-
 export type Services = ReturnType<typeof createServices>;
 
 /** Wires the capabilities together, once for an isolate and once for each object: it constructs and never connects. */
@@ -139,6 +96,7 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
   const orgContextStore = d1OrgContextStore(env.DB);
   const memberStore = d1MemberStore(env.DB);
   const callStore = d1CallStore(env.DB);
+  const runStore = d1RunStore(env.DB);
   const sealer = createSealer(config.encryptionKeys);
   const allowInsecure = config.isDevelopment;
   const send = guardedFetch({ network, allowInsecure });
@@ -193,6 +151,24 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     ttlMs: config.snapshotTtlMs,
     clock,
   });
+  const runs = createSessionRuns({ stub, memory: memory.runs, clock });
+  const blocklists = d1BlocklistStore(env.DB);
+  const instructionsDeps: InstructionsDeps = {
+    store: d1InstructionStore(env.DB),
+    blocklists,
+    hasGroup: async (orgId, groupId) => (await orgStore.group(orgId, groupId)) !== null,
+    onWritten,
+    clock,
+  };
+  const textOf = async (orgId: string) => (await orgStore.get(orgId))?.instructions ?? "";
+  const builtIn = buildServer<ProvenCall>({
+    ...instructionsDeps,
+    ...PARTS_OF_DOORS,
+    runs: runs.stacks,
+    readmeOf: async (orgId) => (await orgStore.get(orgId))?.readme ?? "",
+    businessOf: textOf,
+    newId,
+  });
   const toolCalls: ToolCallDeps = {
     sendTo: (record, sessionName) =>
       record.connection_type === "sse" ? sessions.sendOver(sessionName, record.server_id) : sendTo(record),
@@ -212,6 +188,8 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
       await connectors.discover(server_id, undefined, auth_type === "per_user_oauth" ? owner : undefined);
       onWritten();
     },
+    builtIn,
+    runs,
     clock,
     newId,
   };
@@ -317,15 +295,6 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     newId,
   });
 
-  const blocklists = d1BlocklistStore(env.DB);
-  const instructionsDeps: InstructionsDeps = {
-    store: d1InstructionStore(env.DB),
-    blocklists,
-    hasGroup: async (orgId, groupId) => (await orgStore.group(orgId, groupId)) !== null,
-    onWritten,
-    clock,
-  };
-
   return {
     config,
     clock,
@@ -341,7 +310,8 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     toolCalls,
     toolLists: { catalog, memory: memory.toolPages, cache, clock },
     introductions: {
-      textOf: async (orgId: string) => (await orgStore.get(orgId))?.instructions ?? "",
+      textOf,
+      builtInTextOf: builtIn.instructions,
       contextsOf: orgContextStore.ofOrg,
       memory: memory.toolPages,
       clock,
@@ -352,6 +322,8 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     credentialParts: credentials.parts,
     verifyLink,
     callStore,
+    runStore,
+    runs: createRuns({ store: runStore, clock }),
     health: createHealth(env),
     registry,
     bifrostKeys: createBifrostKeys({ keys: virtualKeys }),

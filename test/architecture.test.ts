@@ -31,7 +31,7 @@ const ONLY_IN: readonly (readonly [what: string, text: RegExp, files: RegExp])[]
   ["module state", /^(export )?(let|var) /m, /^$/],
 ];
 
-const COMPOSITION = /^(index|app|services)\.ts$/;
+const COMPOSITION = /^(index|app|services|memory)\.ts$/;
 const FOUNDATION = ["failure", "platform"];
 const MAX_LINES = 400;
 

@@ -18,6 +18,7 @@ describe("the settings", () => {
       ["JOURNAL_MODE", "never"],
       ["ALLOW_INSECURE_UPSTREAMS", "yes"],
       ["HEALTH_INTERVAL_MS", "-1"],
+      ["RUN_IDLE_MS", "0"],
     ] as const) {
       expect(() => readConfig({ [name]: value }), name).toThrow(name);
     }

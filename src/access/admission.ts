@@ -14,6 +14,9 @@ export type Refusal =
   | "key_denied"
   | "filtered";
 
+/** Why a call is not made (PS-10): a budget is no part of what may be listed. */
+export type CallRefusal = Refusal | "budget_exceeded";
+
 export type Admission =
   | { readonly allowed: true; readonly tool: Tool }
   | { readonly allowed: false; readonly reason: Refusal };

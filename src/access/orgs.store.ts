@@ -7,6 +7,7 @@ import { withOutages } from "../failure/unavailable.ts";
 import type { PageRequest } from "../http/page.ts";
 import { instructionRevisions, instructions } from "../instructions/instructions.tables.ts";
 import { serverContexts, serverOrgs } from "../registry/registry.tables.ts";
+import { runs } from "../runs/runs.tables.ts";
 import { groups, orgs, virtualKeys } from "./access.tables.ts";
 
 /** A tenant: what agents see and what people may do is always of one org. */
@@ -132,6 +133,7 @@ export function d1OrgStore(d1: D1Database): OrgStore {
           db.delete(serverOrgs).where(eq(serverOrgs.org_id, orgId)),
           db.delete(serverContexts).where(eq(serverContexts.org_id, orgId)),
           db.delete(tokens).where(eq(tokens.org_id, orgId)),
+          db.delete(runs).where(eq(runs.org_id, orgId)),
         ]);
         return removed.length > 0;
       } catch (cause) {

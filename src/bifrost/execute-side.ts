@@ -42,7 +42,7 @@ export function executeSide(call: ExecuteCall, key: KeyGrant | null, requestId: 
     notification: () => null,
 
     failure({ code, reason, timeoutMs }: CallFailure) {
-      if (code === "bridge_missing") return refuse(code, reason);
+      if (code === "bridge_missing" || code === "budget_exceeded") return refuse(code, reason);
       return timeoutMs === null
         ? broken(reason)
         : refuse(code, `MCP tool call timed out after ${timeoutMs} ms: ${name}`);
@@ -68,5 +68,7 @@ export function executeSide(call: ExecuteCall, key: KeyGrant | null, requestId: 
       }
       return refuse("invalid_request", `tool '${name}' is not available or not permitted`);
     },
+
+    misfit: (text) => refuse("invalid_request", text),
   };
 }

@@ -28,7 +28,7 @@ export const executeOperation: Operation = {
     body: ExecuteRequest,
     status: 200,
     answer: ExecuteAnswer,
-    failures: ["auth_required", "bridge_missing", "upstream_failed", "upstream_timeout"],
+    failures: ["auth_required", "budget_exceeded", "bridge_missing", "upstream_failed", "upstream_timeout"],
   },
 
   async handle(c) {

@@ -16,6 +16,11 @@ export interface CallRow {
   readonly virtual_key_id: string | null;
   readonly session_id: string | null;
   readonly run_id: string | null;
+  /**
+   * When it came in, among the calls of its session: where `run_id` is null, whoever keeps the runs finds its run by
+   * this. Left out where there is nothing to find. Not kept.
+   */
+  readonly entered?: number;
   /** JSON text of the shortened arguments; null when there are none. */
   readonly args: string | null;
   readonly ok: boolean;

@@ -2,6 +2,7 @@
  * The org snapshot: everything a request needs to know about servers and tools, compiled once per generation and kept
  * in the isolate. The hot path reads this and no store.
  */
+import { GATEWAY } from "../registry/inprocess.ts";
 import type { ServerRecord } from "../registry/server-record.ts";
 import { exposedNames } from "./exposed-name.ts";
 
@@ -63,6 +64,11 @@ export function weightOf({ tools, servers }: Snapshot): number {
   return tools.size + 4 * servers.size;
 }
 
+/** Whether a tool is one of the gateway's own. */
+export function isBuiltIn({ server }: Tool): boolean {
+  return server.record.server_id === GATEWAY;
+}
+
 /** Compiles what the stores hold. Pure. */
 export function compileSnapshot(
   org_id: string,
@@ -82,7 +88,8 @@ export function compileSnapshot(
     const allowed = tool_mode === "all" || (tool_mode === "list" && row.allowed);
     const tool: Tool = {
       name: row.tool,
-      exposed_name: names[at] ?? "",
+      // Bare (PS-29): no name of another server's tool is without its server, or without a hash.
+      exposed_name: row.server_id === GATEWAY ? row.tool : (names[at] ?? ""),
       allowed,
       auto_execute: allowed && (auto_all || row.auto),
       price_nano: row.price_nano ?? 0,

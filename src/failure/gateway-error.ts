@@ -5,7 +5,7 @@
 
 interface Failure {
   /** The HTTP status on every wire that has one. */
-  readonly status: 400 | 401 | 403 | 404 | 405 | 406 | 409 | 413 | 415 | 429 | 431 | 500 | 502 | 503 | 504;
+  readonly status: 400 | 401 | 402 | 403 | 404 | 405 | 406 | 409 | 413 | 415 | 429 | 431 | 500 | 502 | 503 | 504;
   /** The JSON-RPC number: JSON-RPC's own where it has the meaning, else outside its reserved range (style.md 6). */
   readonly rpc: number;
   readonly title: string;
@@ -25,6 +25,7 @@ export const FAILURES = {
   ambiguous_credentials: { status: 400, rpc: 4001, title: "Ambiguous credentials" },
   unauthorized: { status: 401, rpc: 4010, title: "Authentication required" },
   auth_required: { status: 401, rpc: 4011, title: "An account has to be linked" },
+  budget_exceeded: { status: 402, rpc: 4020, title: "Run budget exceeded" },
   forbidden: { status: 403, rpc: 4030, title: "Forbidden" },
   insufficient_scope: { status: 403, rpc: 4031, title: "Insufficient scope" },
   not_found: { status: 404, rpc: 4040, title: "Not found" },

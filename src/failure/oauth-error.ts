@@ -4,6 +4,7 @@ import { FAILURES, type FailureCode, type GatewayError } from "./gateway-error.t
 const OAUTH_CODES: Readonly<Record<(typeof FAILURES)[FailureCode]["status"], string>> = {
   400: "invalid_request",
   401: "invalid_client",
+  402: "access_denied",
   403: "access_denied",
   404: "invalid_request",
   405: "invalid_request",

@@ -15,7 +15,7 @@ import type { CallEvent, ToolCall, ToolCallDeps } from "./tool-call.ts";
 export const MAX_TRIES = 2;
 
 /** Deadline of a call when no admin set one (PS-30). */
-const CALL_TIMEOUT_MS = 60_000;
+export const CALL_TIMEOUT_MS = 60_000;
 
 /** What is known of a call while it runs. */
 export interface Progress {

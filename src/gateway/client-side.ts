@@ -36,7 +36,7 @@ export interface Forwarding {
 
 /** Why a call brought no answer of its tool, in our words. */
 export interface CallFailure {
-  readonly code: "upstream_failed" | "upstream_timeout" | "bridge_missing";
+  readonly code: "upstream_failed" | "upstream_timeout" | "bridge_missing" | "budget_exceeded";
   readonly reason: string;
   /** The same as a sentence that names what was called, for a model to read (CN-13). */
   readonly text: string;
@@ -83,6 +83,8 @@ export interface CallSide {
     name: string,
     message: ClientMessage,
   ) => { readonly text: string; readonly status: number };
+  /** The request itself is wrong: a text of ours, with the number of invalid params. */
+  readonly misfit: (text: string, message: ClientMessage) => { readonly text: string; readonly status: number };
 }
 
 /** A client that speaks MCP. */

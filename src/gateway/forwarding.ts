@@ -8,6 +8,7 @@ import type { OutgoingMessage } from "../connector/exchange.ts";
 import { MODERN_REVISION } from "../connector/revisions.ts";
 import { applyEdits, type Edit, editMembers, memberOf } from "../platform/json-text.ts";
 import { isObject } from "../platform/json-value.ts";
+import { RUN_META } from "../runs/run.ts";
 import { type ClientMessage, readShape } from "./client-message.ts";
 import type { Forwarding } from "./client-side.ts";
 import { encodeHeaderValue } from "./modern/header-value.ts";
@@ -16,6 +17,8 @@ import { encodeHeaderValue } from "./modern/header-value.ts";
 export const LINK_ANSWER = "dev.postern/link";
 
 const RESERVED = "io.modelcontextprotocol/";
+/** Members of `_meta` that are for the gateway. */
+const OWN: readonly string[] = [RUN_META];
 
 /** To a modern server. A legacy client's request gets the envelope that it lacks, and declares nothing. */
 export function toModernServer(
@@ -24,7 +27,7 @@ export function toModernServer(
 ): OutgoingMessage {
   const message = withoutLinkAnswer(sent);
   const envelope = Object.fromEntries(Object.entries(OWN_ENVELOPE).map(([key, value]) => [key, JSON.stringify(value)]));
-  const edits = [...nameEdit(message, toolName), ...(hasEnvelope ? [] : metaEdit(message, envelope, []))];
+  const edits = [...nameEdit(message, toolName), ...metaEdit(message, hasEnvelope ? {} : envelope, ownIn(message))];
   return {
     headers: {
       ...paramHeaders(headers),
@@ -43,9 +46,9 @@ export function toLegacyServer({ message: sent, toolName, session, ownId }: Forw
   const { id, meta } = message.at;
   if (ownId !== null && id !== undefined) edits.push({ start: id.valueStart, end: id.end, text: ownId });
   if (meta !== undefined) {
-    const drop = Object.keys(message.meta).filter((key) => key.startsWith(RESERVED));
+    const reserved = Object.keys(message.meta).filter((key) => key.startsWith(RESERVED));
     const token = ownId !== null && "progressToken" in message.meta ? { progressToken: ownId } : {};
-    if (drop.length > 0 || Object.keys(token).length > 0) edits.push(...metaEdit(message, token, drop));
+    edits.push(...metaEdit(message, token, [...reserved, ...ownIn(message)]));
   }
   return { headers: session === null ? {} : sessionHeaders(session), body: applyEdits(message.text, edits) };
 }
@@ -56,6 +59,10 @@ function nameEdit({ text, at }: ClientMessage, toolName: string): Edit[] {
   return name === undefined || text.slice(name.valueStart, name.end) === quoted
     ? []
     : [{ start: name.valueStart, end: name.end, text: quoted }];
+}
+
+function ownIn({ meta }: ClientMessage): string[] {
+  return OWN.filter((key) => key in meta);
 }
 
 /** The request without the answer to our own question, which no server has asked. */
@@ -75,6 +82,7 @@ function withoutLinkAnswer(message: ClientMessage): ClientMessage {
 
 function metaEdit({ text, at }: ClientMessage, put: Readonly<Record<string, string>>, drop: readonly string[]): Edit[] {
   const { meta, params } = at;
+  if (drop.length === 0 && Object.keys(put).length === 0) return [];
   if (meta !== undefined) return editMembers(text, meta.valueStart, put, drop);
   if (params === undefined) return [];
   const members = Object.entries(put).map(([key, value]) => `${JSON.stringify(key)}:${value}`);

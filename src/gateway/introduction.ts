@@ -1,6 +1,7 @@
 /**
- * What a client is told when it connects, for the model to read: the org's own text, and a block for each server that
- * the caller may use, with the org's context for it and the server's own approved instructions (RB-23, OT-25). Pure.
+ * What a client is told when it connects, for the model to read: the org's own text, how to use the built-in tools
+ * where it has them, and a block for each server that the caller may use, with the org's context for it and the
+ * server's own approved instructions (RB-23, OT-25). Pure.
  */
 
 /** One server as agents are told of it. */
@@ -15,9 +16,12 @@ export interface ServerTexts {
 /** Characters of all of it: it stands in front of every conversation of an agent. */
 const MAX_LENGTH = 64_000;
 
-/** @returns The text; null when there is nothing to say. */
-export function introduction(orgText: string, servers: readonly ServerTexts[]): string | null {
-  const parts = orgText.trim() === "" ? [] : [orgText.trim()];
+/**
+ * @param text The org's own, with what is to stand before the servers.
+ * @returns The text; null when there is nothing to say.
+ */
+export function introduction(text: string, servers: readonly ServerTexts[]): string | null {
+  const parts = text.trim() === "" ? [] : [text.trim()];
   const blocks = servers
     .filter(({ context, instructions }) => context !== null || instructions !== null)
     .toSorted((a, b) => (a.name < b.name ? -1 : 1))

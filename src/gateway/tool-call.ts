@@ -2,10 +2,10 @@
  * One tool call, from admission to the row in the log (design.md section 7). It comes out as a sequence of events, so
  * that the door decides how a client gets them and this decides what it gets.
  */
-import { type Admission, admit, admitServer } from "../access/admission.ts";
+import { admit, admitServer, type CallRefusal } from "../access/admission.ts";
 import type { RequestFilters } from "../access/request-filters.ts";
 import { type CallRow, cut, loggedArguments } from "../calls/call.ts";
-import type { Server, Tool } from "../catalog/snapshot.ts";
+import { isBuiltIn, type Server, type Tool } from "../catalog/snapshot.ts";
 import type { UpstreamSession } from "../connector/ask.ts";
 import type { Target } from "../connector/exchange.ts";
 import { BREAKAGES } from "../connector/handshake.ts";
@@ -24,8 +24,10 @@ import { causesOf, log } from "../platform/log.ts";
 import { DEFAULT_TIMEOUT_MS, type ServerRecord, WAITING_FOR_BRIDGE } from "../registry/server-record.ts";
 import type { UpstreamOpened } from "../sessions/upstream-sessions.ts";
 import { type Attempt, attemptCall, MAX_TRIES, type NoAnswer, type Progress } from "./attempt.ts";
+import { type BuiltIn, callBuiltIn } from "./built-in.ts";
 import type { ClientMessage } from "./client-message.ts";
 import type { CallSide, ShapedResponse } from "./client-side.ts";
+import { enterRun, type RunGate, type RunMark } from "./run-entry.ts";
 
 export interface ToolCallDeps {
   /** The way to a server, for the calls of one session. */
@@ -60,6 +62,9 @@ export interface ToolCallDeps {
   readonly follow: (serverId: string) => Promise<boolean>;
   /** A server has said that its tools have changed. */
   readonly rediscover: (record: ServerRecord, owner: Owner) => Promise<void>;
+  /** The server that is part of the gateway. */
+  readonly builtIn: BuiltIn;
+  readonly runs: RunGate;
   readonly clock: Clock;
   readonly newId: NewId;
 }
@@ -104,11 +109,14 @@ export async function* callTool(deps: ToolCallDeps, call: ToolCall): AsyncGenera
   const progress: Progress = { tries: 0, attempts: 0, upstreamStart: null };
   const { principal, filters, server } = call;
   const admission = admit(principal, filters, server, call.tool);
+  const call_id = deps.newId("call");
+  let run: RunMark = { run_id: null, entered: deps.runs.stamp() };
+  let reason: CallRefusal | null = admission.allowed ? null : admission.reason;
   const finish = (response: ShapedResponse): CallEvent => {
     const now = deps.clock();
     const upstream_ms = progress.upstreamStart === null ? null : now - progress.upstreamStart;
     const timing = { created_at, duration_ms: now - created_at, upstream_ms, attempts: progress.attempts };
-    return { kind: "response", response, row: rowOf(deps.newId("call"), call, admission, response, timing) };
+    return { kind: "response", response, row: rowOf({ id: call_id, ...run, reason }, call, response, timing) };
   };
   if (server?.record.connection_type === "stdio" && admitServer(principal, filters, server) === null) {
     const text = `server '${server.record.name}' is ${WAITING_FOR_BRIDGE}`;
@@ -121,20 +129,27 @@ export async function* callTool(deps: ToolCallDeps, call: ToolCall): AsyncGenera
     yield finish({ ...shaped, ok: false, error: "the tool is unknown or not allowed" });
     return;
   }
+  const entry = await enterRun(deps.runs, call, admission.tool, { call_id, run });
+  run = entry.run;
+  if (entry.response !== null) {
+    reason = entry.reason;
+    yield finish(entry.response);
+    return;
+  }
+  let response: ShapedResponse;
   try {
-    const upstream = performCall(deps, call, admission.tool, progress);
-    for (;;) {
-      const step = await upstream.next();
-      if (step.done === true) {
-        yield finish(step.value);
-        return;
-      }
-      yield step.value;
+    if (isBuiltIn(admission.tool)) {
+      ({ response, run } = await callBuiltIn(deps.builtIn, call, admission.tool, run));
+    } else {
+      response = yield* performCall(deps, call, admission.tool, progress);
     }
   } catch (thrown) {
     log("error", "call_failed", { server_id: admission.tool.server.record.server_id, causes: causesOf(thrown) });
-    yield finish(failed(call, admission.tool, { reason: "The gateway could not reach the server." }));
+    response = failed(call, admission.tool, { reason: "The gateway could not reach the server." });
   }
+  // Before the answer: the client's next call must not find the price of a failed one still held.
+  if (entry.isReserved && !response.ok) await deps.runs.release(call.sessionName, call_id);
+  yield finish(response);
 }
 
 async function* performCall(
@@ -232,14 +247,13 @@ function failed({ side, message }: ToolCall, tool: Tool, { reason, ...waited }: 
 }
 
 function rowOf(
-  id: string,
+  known: Pick<CallRow, "id" | "run_id" | "entered" | "reason">,
   { principal, door, message, name, server, tool, sessionId }: ToolCall,
-  admission: Admission,
   { ok, error }: ShapedResponse,
   timing: Pick<CallRow, "created_at" | "duration_ms" | "upstream_ms" | "attempts">,
 ): CallRow {
   return {
-    id,
+    ...known,
     ...timing,
     org_id: principal.org,
     server: server?.record.name ?? null,
@@ -250,11 +264,9 @@ function rowOf(
     email: principal.email,
     virtual_key_id: principal.key?.virtual_key_id ?? null,
     session_id: sessionId,
-    run_id: null,
     args: loggedArguments(message.params["arguments"]),
     ok,
     error: error === null ? null : cut(error),
-    reason: admission.allowed ? null : admission.reason,
     definition_hash: tool?.definition_hash ?? null,
     cost_nano: ok && tool !== undefined ? tool.price_nano : 0,
   };

@@ -3,6 +3,9 @@ import { GatewayError } from "../failure/gateway-error.ts";
 import { NO_OAUTH, NOTHING_FOUND } from "./oauth-fields.ts";
 import type { ServerRecord } from "./server-record.ts";
 
+/** The id and the slug of the server that is part of the gateway; its tools have migrations of their own (PS-29). */
+export const GATEWAY = "gateway";
+
 /** A server that code brings, registered in `services.ts`. */
 export interface InProcessServer {
   /** Its slug and its id. */

@@ -2,7 +2,16 @@ import { DurableObject } from "cloudflare:workers";
 import type { SseLink } from "../connector/sse-link.ts";
 import { causesOf, log } from "../platform/log.ts";
 import { migrateObject } from "../platform/object-schema.ts";
+import type { RunDraft, RunEnd, RunPlace } from "../runs/run.ts";
 import { createServices, type Services } from "../services.ts";
+import {
+  type Admitted,
+  type Believer,
+  type CallAsk,
+  createRunLedger,
+  type RunLedger,
+  type Started,
+} from "./run-ledger.ts";
 import { sessionMigrations } from "./session.migrations.ts";
 import { CREDENTIAL_HEADER, type OpenUpstream, relayedServer, SESSION_IDLE_MS, type SessionFacts } from "./session.ts";
 import type { UpstreamAsk, UpstreamOpened } from "./upstream-sessions.ts";
@@ -15,22 +24,29 @@ const MOVE_AFTER_MS = 500;
 /** A refused batch is tried again after this, doubled up to the limit. */
 const RETRY_MS = 1_000;
 const RETRY_LIMIT_MS = 60_000;
+/** A run with a budget may have to wait for so long before it begins. */
+const MAX_BELIEF_MS = 5_000;
 
 /**
- * One client session, or a principal's default one: who opened it, its sessions with upstream servers, and the call rows
- * that are not in D1 yet. What a row says is decided in `calls/`, how a server is spoken to in `connector/`.
+ * One client session, or a principal's default one: who opened it, its sessions with upstream servers, its runs, and
+ * the call rows that are not in D1 yet. What a row says is decided in `calls/`, how a server is spoken to in
+ * `connector/`, what runs and budgets are in `run-ledger.ts`.
  */
 export class Session extends DurableObject<Env> {
   readonly #services: Services;
   readonly #opening = new Map<string, Promise<UpstreamOpened>>();
   /** The sessions over HTTP+SSE, by server. They end with this instance, and the next call opens others. */
   readonly #links = new Map<string, SseLink>();
+  readonly #runs: RunLedger;
+  /** Runs with a budget that wait for others to stop believing that there is none: meanwhile nobody is told so. */
+  #waiting = 0;
   #retryMs = RETRY_MS;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     migrateObject(ctx.storage, sessionMigrations);
     this.#services = createServices(env);
+    this.#runs = createRunLedger(ctx.storage.sql);
   }
 
   /** Begins the session. */
@@ -66,6 +82,9 @@ export class Session extends DurableObject<Env> {
     const facts = await this.facts();
     sql.exec("DELETE FROM session");
     sql.exec("DELETE FROM upstream");
+    const now = this.#services.clock();
+    this.#runs.end(now);
+    await this.#wakeBy(now + MOVE_AFTER_MS);
     for (const link of this.#links.values()) link.close();
     this.#links.clear();
     const owner = { org_id: facts?.org_id ?? "", user_id: facts?.principal_id ?? "" };
@@ -136,23 +155,72 @@ export class Session extends DurableObject<Env> {
    *   what a row would cost.
    */
   async journal(rows: string): Promise<void> {
-    this.ctx.storage.sql.exec(
-      "INSERT OR IGNORE INTO journal (call_id, row) SELECT value ->> 'id', value FROM json_each(?)",
-      rows,
-    );
-    await this.#wakeBy(this.#services.clock() + MOVE_AFTER_MS);
+    const now = this.#services.clock();
+    this.#runs.journal(rows, now);
+    await this.#wakeBy(now + MOVE_AFTER_MS);
+  }
+
+  /** Begins a run (OT-15). Repeating it is harmless. */
+  async startRun(place: RunPlace, draft: RunDraft, holder: string): Promise<Started> {
+    const isBudgeted = draft.budget_nano !== null;
+    if (isBudgeted) this.#waiting++;
+    try {
+      if (isBudgeted) await this.#unbelieved(holder);
+      const now = this.#services.clock();
+      const started = this.#runs.start(place, draft, this.#believer(holder), now);
+      await this.#wakeBy(now + MOVE_AFTER_MS);
+      return started;
+    } finally {
+      if (isBudgeted) this.#waiting--;
+    }
+  }
+
+  /** Ends a run (OT-16). @param by Names the request, so that its repetition is told what it has done. */
+  async finishRun(runId: string, end: RunEnd, by: string, entered: number): Promise<number | null> {
+    const now = this.#services.clock();
+    const closed = this.#runs.finish(runId, end, by, entered, now);
+    if (closed !== null) await this.#wakeBy(now + MOVE_AFTER_MS);
+    return closed;
+  }
+
+  /** Decides on a call before it goes upstream (PS-40, PS-41). Repeating it is harmless. */
+  async admitCall(call: CallAsk, holder: string): Promise<Admitted> {
+    const now = this.#services.clock();
+    const admitted = this.#runs.admit(call, this.#believer(holder), now);
+    if (admitted.kind === "in" && admitted.isReserved) await this.#wakeForRuns();
+    return admitted;
+  }
+
+  /** A call has failed: what it held is free again. */
+  async releaseCall(callId: string): Promise<void> {
+    this.#runs.release(callId);
+  }
+
+  #believer(holder: string): Believer {
+    const { snapshotTtlMs } = this.#services.config;
+    return { holder, forMs: this.#waiting > 0 ? 0 : Math.min(snapshotTtlMs, MAX_BELIEF_MS) };
+  }
+
+  /** Waits until no other isolate believes any more that this session has no budget. */
+  async #unbelieved(holder: string): Promise<void> {
+    const until = this.#runs.believedUntil(holder);
+    const waitMs = until === null ? 0 : until - this.#services.clock();
+    if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
   }
 
   /** Does whatever there is to do. May run early, late or twice: what is due is found in the rows themselves. */
   override async alarm(): Promise<void> {
-    const retryAt = await this.#moveRows();
+    const { clock, config } = this.#services;
+    this.#runs.sweep(config.runIdleMs, clock());
+    const retryAt = (await this.#moveRows()) ?? (await this.#moveRuns());
     const { sql } = this.ctx.storage;
-    const now = this.#services.clock();
+    const now = clock();
     const [session] = sql.exec<{ seen_at: number }>("SELECT seen_at FROM session").toArray();
     if (session !== undefined && session.seen_at + SESSION_IDLE_MS <= now) await this.end();
     else if (session !== undefined) await this.#wakeBy(session.seen_at + SESSION_IDLE_MS);
     const { waiting } = sql.exec<{ waiting: number }>("SELECT COUNT(*) AS waiting FROM journal").one();
-    if (waiting > 0) await this.#wakeBy(retryAt ?? now);
+    if (waiting > 0 || this.#runs.unmoved().length > 0) await this.#wakeBy(retryAt ?? now);
+    await this.#wakeForRuns();
   }
 
   /** Moves the oldest rows to D1; says when to try again if D1 refused. A row that D1 has already, it ignores. */
@@ -167,18 +235,38 @@ export class Session extends DurableObject<Env> {
       )
       .one();
     if (last === null) return null;
+    const retryAt = await this.#append(() => this.#services.callStore.append(rows), "journal_move_failed", count);
+    if (retryAt === null) sql.exec("DELETE FROM journal WHERE seq <= ?", last);
+    return retryAt;
+  }
+
+  /** The same with runs; D1 keeps of each the latest state that it has been given. */
+  async #moveRuns(): Promise<number | null> {
+    const runs = this.#runs.unmoved();
+    if (runs.length === 0) return null;
+    const append = () => this.#services.runStore.append(JSON.stringify(runs));
+    const retryAt = await this.#append(append, "run_move_failed", runs.length);
+    if (retryAt === null) this.#runs.moved(runs);
+    return retryAt;
+  }
+
+  async #append(append: () => Promise<void>, failure: string, rows: number): Promise<number | null> {
     try {
-      await this.#services.callStore.append(rows);
+      await append();
+      this.#retryMs = RETRY_MS;
+      return null;
     } catch (thrown) {
       // Not rethrown: the runtime would give up after a few tries, and the rows have nowhere else to go.
-      log("error", "journal_move_failed", { rows: count, causes: causesOf(thrown) });
+      log("error", failure, { rows, causes: causesOf(thrown) });
       const retryAt = this.#services.clock() + this.#retryMs;
       this.#retryMs = Math.min(RETRY_LIMIT_MS, this.#retryMs * 2);
       return retryAt;
     }
-    sql.exec("DELETE FROM journal WHERE seq <= ?", last);
-    this.#retryMs = RETRY_MS;
-    return null;
+  }
+
+  async #wakeForRuns(): Promise<void> {
+    const at = this.#runs.nextSweep(this.#services.config.runIdleMs);
+    if (at !== null) await this.#wakeBy(at);
   }
 
   /** The one alarm stands at the earliest time that anything has asked for. */

@@ -39,6 +39,13 @@ function doors(snapshot: Snapshot, who: Principal, wish: Given) {
         ok: true,
         target: { server_id: "", server_url: "https://docs.example/mcp", headers: {}, token: null },
       }),
+      builtIn: {
+        async call(_: unknown, { tool }: { tool: string }) {
+          sent.push(tool);
+          return { content: [] };
+        },
+      },
+      runs: { stamp: () => 0, admit: async () => ({ kind: "unasked" }) },
       clock: () => 0,
       newId: () => "call",
     },

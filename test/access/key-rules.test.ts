@@ -7,7 +7,7 @@ import type { KeyRule } from "../../src/access/virtual-key.ts";
 import { compileSnapshot, type Snapshot } from "../../src/catalog/snapshot.ts";
 import type { ServerRecord } from "../../src/registry/server-record.ts";
 import { keyGrant, principalWith, serverRecord } from "../support/admission.ts";
-import { createAgent } from "../support/agent.ts";
+import { BUILT_IN_NAMES, createAgent, NOT_BUILT_IN } from "../support/agent.ts";
 import { accepted, createOrg, register } from "../support/api.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";
 import { scriptedServer } from "../support/upstream.ts";
@@ -137,17 +137,19 @@ describe("tools/list at /mcp", () => {
     };
     const path = `/v1/virtual-keys/${agent.key.virtual_key_id}`;
     expect(await names()).toEqual(["docs__search"]);
-    await accepted(await gateway.admin("PATCH", path, { servers: [{ server_id, tools_to_execute: ["erase"] }] }));
+    await accepted(
+      await gateway.admin("PATCH", path, { servers: [NOT_BUILT_IN, { server_id, tools_to_execute: ["erase"] }] }),
+    );
     expect(await names()).toEqual(["docs__erase"]);
     await accepted(await gateway.admin("PATCH", path, { servers: [] }));
-    expect(await names()).toEqual([]);
+    expect(await names()).toEqual(BUILT_IN_NAMES);
   });
 
   it("gives each org's key its own view", async () => {
     const gateway = start();
     await createOrg("acme");
     const { server_id } = await register(gateway, { enabled: true });
-    const servers = [{ server_id, tools_to_execute: ["search"] }];
+    const servers = [{ server_id, tools_to_execute: ["search"] }, NOT_BUILT_IN];
     const headers = { "X-Org-Id": "acme" };
     const created = await gateway.admin("POST", "/v1/virtual-keys", { name: "theirs", servers }, headers);
     const { value } = await accepted<{ value: string }>(created, 201);

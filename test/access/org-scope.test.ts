@@ -14,6 +14,7 @@ import { d1BlocklistStore } from "../../src/instructions/blocklist.store.ts";
 import { d1InstructionStore } from "../../src/instructions/instructions.store.ts";
 import { d1OrgContextStore } from "../../src/registry/org-contexts.store.ts";
 import { d1RegistryStore } from "../../src/registry/registry.store.ts";
+import { d1RunStore } from "../../src/runs/runs.store.ts";
 
 const STORES = {
   members: d1MemberStore,
@@ -29,6 +30,7 @@ const STORES = {
   tokens: d1TokenStore,
   flows: d1FlowStore,
   oauthConfigs: d1OAuthConfigStore,
+  runs: d1RunStore,
 };
 
 /** What is not of one org, and why. A store function that is new has to bind its org, or to stand here with a reason. */
@@ -37,6 +39,7 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   "orgs.list": "lists the orgs that somebody belongs to",
   "virtualKeys.findByHash": "finds the org of a credential, before it is known",
   "calls.append": "moves rows that name their own org",
+  "runs.append": "moves rows that name their own org",
   "catalog.stored": "the connector's, which works for every org that sees the server",
   "catalog.apply": "the connector's",
   "registry.recordSighting": "the connector's",
@@ -74,7 +77,7 @@ const ORG = "the-org-of-this-test";
 
 /** What belongs to orgs. */
 const TENANT_TABLES =
-  /\b(orgs|groups|members|group_members|virtual_keys|virtual_key_servers|server_contexts|tool_calls|servers|server_tools|tool_changes|instructions|instruction_revisions|tokens)\b/;
+  /\b(orgs|groups|members|group_members|virtual_keys|virtual_key_servers|server_contexts|tool_calls|servers|server_tools|tool_changes|instructions|instruction_revisions|tokens|runs)\b/;
 
 /** A database that remembers each statement with what was bound to it. */
 function recordingDatabase() {
@@ -162,6 +165,7 @@ const GIVEN: Readonly<Record<string, readonly unknown[]>> = {
   "virtualKeys.rotate": ["k", { value_hash: "h", last4: "1234", modified: 0, modified_by: "x" }, 1],
   "virtualKeys.touch": ["k", 1],
   "calls.list": [{}, null, 10],
+  "runs.list": [{}, null, 10],
   "catalog.list": ["s", false, anything],
   "catalog.definitions": [[["s", "t"]]],
   "changes.changes": ["s", null, anything],

@@ -13,7 +13,7 @@ import type { ColoCache } from "../../src/platform/colo-cache.ts";
 import { ExpiringMap } from "../../src/platform/expiring-map.ts";
 import type { ServerRecord } from "../../src/registry/server-record.ts";
 import { keyGrant, principalWith, serverRecord } from "../support/admission.ts";
-import { type Agent, createAgent } from "../support/agent.ts";
+import { type Agent, BUILT_IN, BUILT_IN_NAMES, createAgent } from "../support/agent.ts";
 import { accepted, offline, register } from "../support/api.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";
 import { CLIENTS, type Given, given, headersOf, principal, registry, TOOLS } from "../support/registries.ts";
@@ -301,26 +301,26 @@ describe("at the MCP doors", () => {
   });
 
   it("has the gateway's own tools belong to the client gateway [BF-52]", async () => {
-    const gateway = startGateway(offline);
-    await env.DB.batch([
-      env.DB.prepare(
-        `INSERT INTO server_tools (server_id, tool, known, is_new, allowed, auto, approved_definition, approved_hash)
-          VALUES ('gateway', 'run_start', 1, 0, 1, 0, '{"name":"run_start"}', 'h')`,
-      ),
-      env.DB.prepare("UPDATE generations SET value = value + 1"),
-    ]);
-    const agent = await createAgent(gateway, []);
+    const agent = await createAgent(startGateway(offline), [BUILT_IN]);
     const listed = (wish: Given) => namesOf(agent.modern("/mcp", "tools/list", {}, { headers: headersOf(wish) }));
-    const [name = ""] = await listed({});
-    expect(name).toContain("run_start");
+    expect(await listed({})).toEqual(BUILT_IN_NAMES);
     for (const wish of [
       { clients: "Gateway" },
-      { tools: "gateway-run_start" },
+      { clients: "postern" },
       { tools: "GATEWAY-*" },
-      { tools: name },
+      { tools: "Postern-*" },
+    ]) {
+      expect([wish, await listed(wish)]).toEqual([wish, BUILT_IN_NAMES]);
+    }
+    for (const wish of [
+      { tools: "gateway-run_start" },
+      { tools: "run_start" },
       { clients: "gateway", tools: "gateway__run_start" },
     ]) {
-      expect([wish, await listed(wish)]).toEqual([wish, [name]]);
+      expect([wish, await listed(wish)]).toEqual([wish, ["run_start"]]);
+      const call = (name: string) => agent.modern("/mcp", "tools/call", { name }, { headers: headersOf(wish) });
+      expect(await (await call("run_start")).json()).toHaveProperty("result");
+      expect(await (await call("run_finish")).json()).toHaveProperty("error.message", "Unknown tool: run_finish");
     }
     for (const wish of [{ clients: "docs" }, { tools: "docs-*" }, { tools: "" }])
       expect(await listed(wish)).toEqual([]);

@@ -1,6 +1,6 @@
 /** Users at the doors of agents: what they may call, with and without a key (PS-1, PS-4, BF-51). */
 import { describe, expect, it } from "vitest";
-import { createAgent } from "../support/agent.ts";
+import { BUILT_IN_NAMES, createAgent } from "../support/agent.ts";
 import { accepted, createOrg, register } from "../support/api.ts";
 import { scriptedServer } from "../support/upstream.ts";
 import { startWithUsers } from "../support/users.ts";
@@ -40,7 +40,7 @@ async function startAcme() {
 describe("a user", () => {
   it("calls what the org may, without a key rule [BF-51]", async () => {
     const { gateway, names, call } = await startAcme();
-    expect(await names("bob")).toEqual(["docs__search"]);
+    expect(await names("bob")).toEqual(["docs__search", ...BUILT_IN_NAMES]);
     expect(await call("bob")).toHaveProperty("result");
     await gateway.settled();
   });
@@ -63,11 +63,11 @@ describe("a user", () => {
     };
     const stranger = { sub: "stranger", org: "acme" };
     const everybody: [() => Promise<string[]>, string[]][] = [
-      [alone, ["docs__search"]],
-      [() => names("bob"), ["docs__search"]],
+      [alone, ["docs__search", ...BUILT_IN_NAMES]],
+      [() => names("bob"), ["docs__search", ...BUILT_IN_NAMES]],
       [() => names(stranger), []],
       [() => names(stranger, key), []],
-      [() => names("bob", key), ["docs__search"]],
+      [() => names("bob", key), ["docs__search", ...BUILT_IN_NAMES]],
     ];
     for (const order of [everybody, everybody.toReversed()]) {
       // A write, so that no list of the other order is left.
@@ -78,7 +78,7 @@ describe("a user", () => {
 
   it("is narrowed by a key of the same org, and refused with one of another [PS-1]", async () => {
     const { docs, names, ask, keyOf } = await startAcme();
-    expect(await names("bob", { "x-bf-vk": await keyOf("acme") })).toEqual([]);
+    expect(await names("bob", { "x-bf-vk": await keyOf("acme") })).toEqual(BUILT_IN_NAMES);
     const open = await keyOf("default");
     expect((await ask("bob", "tools/list", {}, { "x-bf-vk": open })).status).toBe(403);
     expect((await ask("bob", "tools/list", {}, { "x-api-key": "sk-pst-made-up" })).status).toBe(401);
@@ -88,14 +88,14 @@ describe("a user", () => {
   it("names an org of theirs, and no other", async () => {
     const { gateway, names, ask } = await startAcme();
     await accepted(await gateway.admin("PUT", "/v1/orgs/default/members/bob", { role: "member" }));
-    expect(await names("bob", { "X-Org-Id": "acme" })).toEqual(["docs__search"]);
-    expect(await names("bob", { "X-Org-Id": "default" })).toEqual([]);
+    expect(await names("bob", { "X-Org-Id": "acme" })).toEqual(["docs__search", ...BUILT_IN_NAMES]);
+    expect(await names("bob", { "X-Org-Id": "default" })).toEqual(BUILT_IN_NAMES);
     expect((await ask("eve", "tools/list", {}, { "X-Org-Id": "acme" })).status).toBe(403);
   });
 
   it("who is taken out of the org is refused at once where that was done, and elsewhere when the copy has aged [PS-7]", async () => {
     const { gateway, names, call } = await startAcme();
-    expect(await names("bob")).toEqual(["docs__search"]);
+    expect(await names("bob")).toEqual(["docs__search", ...BUILT_IN_NAMES]);
     await accepted(await gateway.admin("DELETE", "/v1/orgs/acme/members/bob"));
     expect(await names("bob")).toEqual([]);
     expect((await call("bob")).error?.message).toBe("Unknown tool: docs__search");

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { createAgent } from "../support/agent.ts";
+import { createAgent, NOT_BUILT_IN } from "../support/agent.ts";
 import { accepted, createOrg, generationOf, register, stored } from "../support/api.ts";
 import { bifrostOf, refused, tool } from "../support/bifrost.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";
@@ -95,7 +95,9 @@ describe("vk_configs", () => {
       await edit([assign(virtual_key_id, tools)], { allow_on_all_virtual_keys: true });
       expect(await names()).toEqual(listed);
       const key = await gateway.admin("GET", `/v1/virtual-keys/${virtual_key_id}`);
-      expect(await key.json()).toMatchObject({ servers: [{ server_id: "docs", tools_to_execute: tools }] });
+      expect(await key.json()).toMatchObject({
+        servers: [{ server_id: "docs", tools_to_execute: tools }, NOT_BUILT_IN],
+      });
     }
     await edit([]);
     expect(await names()).toEqual(["erase", "search"]);

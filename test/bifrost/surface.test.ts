@@ -140,8 +140,8 @@ describe("DELETE /api/mcp/client/:id", () => {
     expect(await response.json()).toEqual({ status: "success", message: "MCP client removed successfully" });
     for (const table of [
       "servers WHERE server_id <> 'gateway'",
-      "server_tools",
-      "virtual_key_servers",
+      "server_tools WHERE server_id <> 'gateway'",
+      "virtual_key_servers WHERE server_id <> 'gateway'",
       "server_contexts",
     ]) {
       expect(await storedValue(`SELECT COUNT(*) FROM ${table}`), table).toBe(0);

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { introduction } from "../../src/gateway/introduction.ts";
-import { type Agent, agentOf, createAgent } from "../support/agent.ts";
+import { BASE_TEXT } from "../../src/instructions/build-server.ts";
+import { type Agent, agentOf, BUILT_IN, createAgent } from "../support/agent.ts";
 import { accepted, createOrg } from "../support/api.ts";
 import { startGateway } from "../support/gateway.ts";
 import { scriptedServer } from "../support/upstream.ts";
@@ -36,6 +37,22 @@ describe("the instructions of the gateway", () => {
     const docs = block("docs", "From the organization:", "Our project is X.", "", "From the server:", "Search first.");
     expect(await told(agent)).toEqual(Array(2).fill(`Be brief.\n\n${docs}`));
     expect(await told(agent, "/mcp/docs")).toEqual(Array(2).fill(`Be brief.\n\n${docs}`));
+  });
+
+  it("say at the doors of the built-in tools how to use them, behind the org's own text [OT-25]", async () => {
+    const { gateway, agent, context } = await startDocs();
+    await accepted(await context("Our project is X."));
+    await accepted(await gateway.admin("PATCH", "/v1/orgs/default", { instructions: "Be brief.\n" }));
+    const docs = block("docs", "From the organization:", "Our project is X.", "", "From the server:", "Search first.");
+    const all = await createAgent(gateway, [{ server_id: agent.server_id, tools_to_execute: ["*"] }, BUILT_IN]);
+    expect(await told(all)).toEqual(Array(2).fill(`Be brief.\n\n${BASE_TEXT}\n\n${docs}`));
+    expect(await told(all, "/mcp/gateway")).toEqual(Array(2).fill(`Be brief.\n\n${BASE_TEXT}`));
+    expect(await told(all, "/mcp/docs")).toEqual(Array(2).fill(`Be brief.\n\n${docs}`));
+    // Whoever has none of them is told nothing of them.
+    expect(await told(agent)).toEqual(Array(2).fill(`Be brief.\n\n${docs}`));
+    const headers = { "x-bf-mcp-include-clients": "docs" };
+    const narrowed = await (await all.modern("/mcp", "server/discover", {}, { headers })).text();
+    expect(narrowed).not.toContain("readme_agent");
   });
 
   it("are left out where there is nothing to say", async () => {

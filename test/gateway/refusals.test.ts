@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { agentOf, createAgent } from "../support/agent.ts";
 import { startGateway } from "../support/gateway.ts";
+import { type CallTool, executeCaller, legacyCaller, modernCaller, type Send } from "../support/tool-callers.ts";
 import { scriptedServer } from "../support/upstream.ts";
 
 const SEARCH = '{"name":"search","inputSchema":{"type":"object"}}';
@@ -40,6 +41,25 @@ describe("a call that is not admitted", () => {
       ]);
     },
   );
+
+  it("of a blocked tool and of none is refused in the same words on every door, and listed on none [RB-16]", async () => {
+    const { gateway } = startDocs();
+    const agent = await agentOf(gateway, { name: "docs", allowed_tools: { search: true, erase: false } });
+    const send: Send = (path, body, headers) => agent.post(path, body, headers);
+    const doors: [string, CallTool, string][] = [
+      ["/mcp", modernCaller(send), "docs__"],
+      ["/mcp", legacyCaller(send), "docs__"],
+      ["/mcp/docs", modernCaller(send, "/mcp/docs"), ""],
+      ["/v1/mcp/tool/execute", executeCaller(send), "docs-"],
+    ];
+    for (const [path, call, prefix] of doors) {
+      const [blocked, missing] = [await call(`${prefix}erase`), await call(`${prefix}other`)];
+      expect(JSON.stringify(blocked).replaceAll("erase", "other")).toBe(JSON.stringify(missing));
+      if (path.startsWith("/mcp")) expect(await (await agent.modern(path, "tools/list")).text()).not.toContain("erase");
+    }
+    const rows = (await agent.rows()).filter(({ tool }) => tool === "erase");
+    expect(rows.map(({ reason }) => reason)).toEqual(doors.map(() => "tool_blocked"));
+  });
 
   it("is refused on a disabled server, whose tools are not listed either [RG-26]", async () => {
     const { gateway } = startDocs();

@@ -1,6 +1,6 @@
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
-import { createAgent } from "../support/agent.ts";
+import { createAgent, NOT_BUILT_IN } from "../support/agent.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";
 import { scriptedServer } from "../support/upstream.ts";
 
@@ -23,7 +23,7 @@ const context = (method: string, org: string, body?: unknown) =>
   gateway.admin(method, `/v1/servers/${server_id}/contexts/${org}`, body);
 
 async function keyOf(org: string) {
-  const servers = [{ server_id, tools_to_execute: ["search"] }];
+  const servers = [{ server_id, tools_to_execute: ["search"] }, NOT_BUILT_IN];
   const created = await gateway.admin("POST", "/v1/virtual-keys", { name: "k", servers }, { "X-Org-Id": org });
   return created.json<{ virtual_key_id: string; value: string }>();
 }
@@ -55,13 +55,14 @@ describe("PUT /v1/servers/{id}/org-ids", () => {
     await put(["acme"]);
     const serversOf = async (org: string, { virtual_key_id }: { virtual_key_id: string }) => {
       const read = await gateway.admin("GET", `/v1/virtual-keys/${virtual_key_id}`, undefined, { "X-Org-Id": org });
-      return (await read.json<{ servers: unknown[] }>()).servers.length;
+      return (await read.json<{ servers: { server_id: string }[] }>()).servers.map((of) => of.server_id).toSorted();
     };
-    expect([await serversOf("acme", acme), await serversOf("other", other)]).toEqual([1, 0]);
+    const [both, without] = [["gateway", server_id], ["gateway"]];
+    expect([await serversOf("acme", acme), await serversOf("other", other)]).toEqual([both, without]);
     const listed = await gateway.admin("GET", `/v1/servers/${server_id}/contexts`);
     expect(await listed.json()).toMatchObject({ rows: [{ org_id: "acme", context: "of acme" }], total_rows: 1 });
     expect((await put([])).status).toBe(200);
-    expect([await serversOf("acme", acme), await toolsOf(other)]).toEqual([1, 1]);
+    expect([await serversOf("acme", acme), await toolsOf(other)]).toEqual([both, 1]);
   });
 
   it("changes which orgs see a server and nothing of the server, and its switch is for all of them [RG-30]", async () => {

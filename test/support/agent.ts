@@ -1,8 +1,7 @@
 /** An agent with a virtual key, speaking to the doors of a test's gateway by hand. */
-import { runDurableObjectAlarm } from "cloudflare:test";
-import { env } from "cloudflare:workers";
 import { expect } from "vitest";
 import type { TestGateway } from "./gateway.ts";
+import { moveFrom } from "./rows.ts";
 
 export interface Agent {
   readonly key: { readonly virtual_key_id: string; readonly value: string };
@@ -25,12 +24,30 @@ export interface Agent {
 
 let keys = 0;
 
-/** @param assigned What the key may use; by default all tools of these servers. */
-export async function createAgent(
-  gateway: TestGateway,
-  assigned: readonly { server_id: string; tools_to_execute: readonly string[] }[],
-): Promise<Agent> {
-  const created = await gateway.admin("POST", "/v1/virtual-keys", { name: `agent ${++keys}`, servers: assigned });
+/** What a key's rule says of one server. */
+interface Assignment {
+  readonly server_id: string;
+  readonly tools_to_execute: readonly string[];
+}
+
+/** Lets a key use the tools that are part of the gateway. */
+export const BUILT_IN: Assignment = { server_id: "gateway", tools_to_execute: ["*"] };
+/** What they are called on `/mcp`, in the order of lists. */
+export const BUILT_IN_NAMES = [
+  ...["get_instruction", "list_instructions", "readme_agent"],
+  ...["run_finish", "run_start", "set_instruction"],
+];
+/** Keeps a key from them. */
+export const NOT_BUILT_IN: Assignment = { server_id: "gateway", tools_to_execute: [] };
+
+/**
+ * @param assigned What the key may use. Where it says nothing of the built-in tools the key has none, so that a test of
+ *   other servers sees those alone.
+ */
+export async function createAgent(gateway: TestGateway, assigned: readonly Assignment[]): Promise<Agent> {
+  const isSaid = assigned.some(({ server_id }) => server_id === "gateway");
+  const servers = isSaid ? assigned : [...assigned, NOT_BUILT_IN];
+  const created = await gateway.admin("POST", "/v1/virtual-keys", { name: `agent ${++keys}`, servers });
   expect(created.status).toBe(201);
   const key = await created.json<{ virtual_key_id: string; value: string }>();
   const post = (path: string, body: BodyInit, headers: Record<string, string> = {}) =>
@@ -73,7 +90,7 @@ export async function createAgent(
     async rows(...sessionIds) {
       await gateway.settled();
       for (const name of [`default:default:key:${key.virtual_key_id}`, ...sessionIds]) {
-        await runDurableObjectAlarm(env.SESSION.getByName(name));
+        await moveFrom(name);
       }
       const response = await gateway.admin("GET", `/v1/calls?virtual_key_id=${key.virtual_key_id}`);
       return (await response.json<{ rows: Record<string, unknown>[] }>()).rows;
@@ -81,13 +98,14 @@ export async function createAgent(
   };
 }
 
-/** Registers a server and gives an agent a key to all of its tools. */
+/** Registers a server and gives an agent a key to all of its tools, and to what else is assigned. */
 export async function agentOf(
   gateway: TestGateway,
   server: Record<string, unknown>,
+  ...more: readonly Assignment[]
 ): Promise<Agent & { server_id: string }> {
   const created = await gateway.admin("POST", "/v1/servers", { server_url: "https://docs.example/mcp", ...server });
   expect(created.status).toBe(201);
   const { server_id } = await created.json<{ server_id: string }>();
-  return { ...(await createAgent(gateway, [{ server_id, tools_to_execute: ["*"] }])), server_id };
+  return { ...(await createAgent(gateway, [{ server_id, tools_to_execute: ["*"] }, ...more])), server_id };
 }

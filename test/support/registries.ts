@@ -20,6 +20,10 @@ export const headersOf = ({ clients, tools }: Given): Record<string, string> => 
 });
 
 const TOOL_NAMES = ["b", "B", "b-c", "c", "x__y", "read/file", "*x"];
+/** Those of the built-in server, in their places: they are exposed as they are. */
+const OWN_NAMES = ["run_start", "run_finish", "readme_agent", "get_instruction", "set_instruction", "list", "more"];
+const nameIn = (server: string, tool: string) =>
+  server === "gateway" ? (OWN_NAMES[TOOL_NAMES.indexOf(tool)] ?? tool) : tool;
 const SLUGS = ["a", "a-b", "docs", "gateway"];
 const CALLED = ["a", "A", "a-b", "Docs", "Internal docs", "gateway"];
 
@@ -31,7 +35,7 @@ const entry = fc.oneof(
     .tuple(
       fc.constantFrom(...CALLED, ...CALLED.map((name) => name.toUpperCase())),
       fc.constantFrom("-", "__", " - "),
-      fc.constantFrom(...TOOL_NAMES, "*", "B-C", ""),
+      fc.constantFrom(...TOOL_NAMES, ...OWN_NAMES, "*", "B-C", ""),
     )
     .map((parts) => parts.join("")),
 );
@@ -69,6 +73,7 @@ export const registry = fc
     const catalog = servers.flatMap(({ name, tools }) =>
       tools.map((row) => ({
         ...row,
+        tool: nameIn(name, row.tool),
         server_id: name,
         auto: false,
         repeatable: 0,
@@ -81,7 +86,7 @@ export const registry = fc
 
 const rule = fc.oneof(
   fc.constant<KeyRule>(["*"]),
-  fc.uniqueArray(fc.constantFrom(...TOOL_NAMES), { maxLength: 3 }),
+  fc.uniqueArray(fc.constantFrom(...TOOL_NAMES, ...OWN_NAMES), { maxLength: 5 }),
 ) as fc.Arbitrary<KeyRule>;
 const rules = fc.dictionary(fc.constantFrom(...SLUGS), rule);
 export const principal = fc.oneof(

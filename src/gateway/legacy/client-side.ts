@@ -51,6 +51,8 @@ export const legacyClient: ClientSide = {
 
   refusal: (_, name, { id }) => ({ text: errorText(unknownTool(name), id), status: 200 }),
 
+  misfit: (message, { id }) => ({ text: errorText({ code: -32602, message }, id), status: 200 }),
+
   error: (error, _status, id) => ({ text: errorText(error, id), status: 200 }),
 };
 

@@ -65,6 +65,8 @@ export const modernClient: ClientSide = {
 
   refusal: (_, name, { id }) => ({ text: errorText(unknownTool(name), id), status: 200 }),
 
+  misfit: (message, { id }) => ({ text: errorText({ code: -32602, message }, id), status: 200 }),
+
   error: (error, status, id) => ({ text: errorText(error, id), status }),
 };
 

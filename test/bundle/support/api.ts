@@ -21,10 +21,20 @@ export interface VirtualKey {
   readonly value: string;
 }
 
-/** Makes a virtual key for all tools of some servers. */
-export function createKey(gateway: Gateway, ...servers: RegisteredServer[]): Promise<VirtualKey> {
+/** The server that is part of the gateway. */
+export const BUILT_IN = { server_id: "gateway" };
+
+/** Makes a virtual key for all tools of some servers; for the built-in ones only where that server is among them. */
+export function createKey(
+  gateway: Gateway,
+  ...servers: readonly Pick<RegisteredServer, "server_id">[]
+): Promise<VirtualKey> {
   const granted = servers.map(({ server_id }) => ({ server_id, tools_to_execute: ["*"] }));
-  return post(gateway, "/v1/virtual-keys", { name: `bundle ${crypto.randomUUID()}`, servers: granted });
+  const without = servers.includes(BUILT_IN) ? [] : [{ ...BUILT_IN, tools_to_execute: [] }];
+  return post(gateway, "/v1/virtual-keys", {
+    name: `bundle ${crypto.randomUUID()}`,
+    servers: [...granted, ...without],
+  });
 }
 
 /** A row of the call log, as far as the tests look at it. */
