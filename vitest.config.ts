@@ -21,6 +21,7 @@ export default defineConfig({
                 DISCOVERY_INTERVAL_MS: "600000",
                 RUN_IDLE_MS: "86400000",
                 JOURNAL_MODE: "gathered",
+                REDACTED_FIELDS: "",
                 ALLOW_INSECURE_UPSTREAMS: "false",
                 ALLOWED_ORIGINS: "",
                 OIDC_ISSUER: "",
@@ -32,6 +33,7 @@ export default defineConfig({
                 OIDC_ROLES: "",
                 TEST_MIGRATIONS: await readD1Migrations("./migrations"),
               },
+              r2Buckets: ["TEST_ARCHIVE"],
               ratelimits: {
                 // No test is to meet a limit by what others have done in its minute.
                 PRINCIPAL_RATE: { namespace_id: "1", simple: { limit: 1_000_000, period: 60 } },

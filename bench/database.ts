@@ -1,6 +1,9 @@
 /** D1 in a process of its own, as it is on Cloudflare. */
+import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
+import { request } from "node:http";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { type Bundles, ROOT } from "./build.ts";
 import type { Cleanup } from "./cleanup.ts";
 import type { Running } from "./processes.ts";
@@ -24,8 +27,11 @@ export async function startDatabase(cleanup: Cleanup, bundles: Bundles, name: st
   const objects = { DATABASE: "Database" };
   const storage = await startWorkerd(cleanup, { name, script, date, flags, bindings: [], objects });
   const ask = async (path: string, body: string) => {
-    const answer = await fetch(`http://127.0.0.1:${storage.port}${path}`, { method: "POST", body });
-    return answer.text();
+    // A connection of its own: behind a statement of some seconds workerd takes the old one for idle, and ends it.
+    const asking = request({ host: "127.0.0.1", port: storage.port, path, method: "POST", agent: false });
+    asking.end(body);
+    const [answer] = await once(asking, "response");
+    return text(answer);
   };
   const run = async (statements: readonly Statement[]) => {
     const answer = await ask("/query", JSON.stringify(statements));

@@ -5,6 +5,7 @@ import { orgOperations } from "./access/orgs.routes.ts";
 import { virtualKeyOperations } from "./access/virtual-keys.routes.ts";
 import { clientOperations } from "./bifrost/clients.routes.ts";
 import { EXECUTE_PATH, executeOperation } from "./bifrost/execute.routes.ts";
+import { mcpLogOperations } from "./bifrost/mcp-logs.routes.ts";
 import { createOAuthCallback, oauthOperations } from "./bifrost/oauth.routes.ts";
 import { bifrostSurface } from "./bifrost/surface.ts";
 import { bifrostKeyOperations } from "./bifrost/virtual-keys.routes.ts";
@@ -60,6 +61,7 @@ export const operations: readonly Operation[] = [
   ...clientOperations,
   ...oauthOperations,
   ...bifrostKeyOperations,
+  ...mcpLogOperations,
 ];
 
 /** Makes the app with a memory of its own: one per isolate. */
@@ -102,6 +104,11 @@ export function createApp(overrides: Partial<Platform> = {}): Hono<AppEnv> {
   app.notFound((c) => refuse(new GatewayError("not_found", "There is nothing at this path."), c));
   app.onError((thrown, c) => refuse(GatewayError.from(thrown), c));
   return app;
+}
+
+/** What is done from time to time, whoever asks for something or not. */
+export async function runSchedule(env: Env, overrides: Partial<Platform> = {}): Promise<void> {
+  await createServices(env, { ...realPlatform, ...overrides }).sweepCalls();
 }
 
 /** The answer of the JSON API to a failure; also where no middleware comes behind it any more. */

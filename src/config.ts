@@ -52,6 +52,7 @@ const Settings = z.object({
     .max(30 * DAY_MS)
     .default(DAY_MS),
   JOURNAL_MODE: z.enum(["gathered", "sync"]).default("gathered"),
+  REDACTED_FIELDS: z.string().default(""),
   ALLOW_INSECURE_UPSTREAMS: z.enum(["true", "false"]).default("false"),
   ALLOWED_ORIGINS: z.string().default(""),
   OIDC_ISSUER: z.string().default(""),
@@ -85,6 +86,8 @@ export interface Config {
   /** A run without a call for this long is closed (PS-43). */
   readonly runIdleMs: number;
   readonly journalMode: "gathered" | "sync";
+  /** Parts of names of arguments whose values are not logged, besides those of PS-35. */
+  readonly redactedFields: readonly string[];
   /** A machine of a developer: plain http, loopback and private addresses may be contacted. */
   readonly isDevelopment: boolean;
   /** Origins whose pages may use the MCP doors, besides the gateway's own. */
@@ -136,12 +139,19 @@ export function readConfig(env: unknown): Config {
     intervals: { healthMs: settings.HEALTH_INTERVAL_MS, discoveryMs: settings.DISCOVERY_INTERVAL_MS },
     runIdleMs: settings.RUN_IDLE_MS,
     journalMode: settings.JOURNAL_MODE,
+    redactedFields: listOf(settings.REDACTED_FIELDS),
     isDevelopment: settings.ALLOW_INSECURE_UPSTREAMS === "true",
-    allowedOrigins: settings.ALLOWED_ORIGINS.split(",")
-      .map((origin) => origin.trim())
-      .filter((origin) => origin !== ""),
+    allowedOrigins: listOf(settings.ALLOWED_ORIGINS),
     oidc: settings.OIDC_ISSUER === "" ? null : oidcOf(settings),
   };
+}
+
+/** What stands between commas. */
+function listOf(text: string): string[] {
+  return text
+    .split(",")
+    .map((part) => part.trim())
+    .filter((part) => part !== "");
 }
 
 function oidcOf(settings: z.infer<typeof Settings>): OidcSettings {

@@ -1,4 +1,4 @@
-import { createApp } from "./app.ts";
+import { createApp, runSchedule } from "./app.ts";
 
 export { Connector } from "./connector/connector.object.ts";
 export { Credential } from "./credentials/credential.object.ts";
@@ -8,4 +8,5 @@ const app = createApp();
 
 export default {
   fetch: (request, env, ctx) => app.fetch(request, env, ctx),
+  scheduled: (_, env) => runSchedule(env),
 } satisfies ExportedHandler<Env>;

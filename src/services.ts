@@ -7,12 +7,18 @@ import { createRateLimits } from "./access/rate-limits.ts";
 import { d1VirtualKeyStore } from "./access/virtual-keys.store.ts";
 import { createVirtualKeys } from "./access/virtual-keys.ts";
 import { createClients } from "./bifrost/clients.ts";
+import { createMcpLogs } from "./bifrost/mcp-logs.ts";
 import { d1OAuthConfigStore } from "./bifrost/oauth-configs.store.ts";
 import { createOAuthConfigs } from "./bifrost/oauth-configs.ts";
 import { createBifrostKeys } from "./bifrost/virtual-keys.ts";
+import { loggedArguments } from "./calls/call.ts";
+import { r2CallArchive } from "./calls/call-archive.store.ts";
+import { d1CallStatsStore } from "./calls/call-stats.store.ts";
 import { d1CallStore } from "./calls/calls.store.ts";
 import { createCalls } from "./calls/calls.ts";
 import { createJournal } from "./calls/journal.ts";
+import { d1RetentionStore } from "./calls/retention.store.ts";
+import { sweepCalls } from "./calls/retention.ts";
 import { d1CatalogStore } from "./catalog/catalog.store.ts";
 import { createCatalog } from "./catalog/catalog.ts";
 import { d1ChangeStore } from "./catalog/changes.store.ts";
@@ -83,6 +89,12 @@ export const realPlatform: Platform = {
   inProcess: [],
 };
 
+/** Bindings that a deployment may have: `wrangler.toml` does not name them, so that the generated types do not either. */
+interface OptionalBindings {
+  /** Where calls go when they have been in the log for long enough. */
+  readonly CALL_ARCHIVE?: R2Bucket;
+}
+
 export type Services = ReturnType<typeof createServices>;
 
 /** Wires the capabilities together, once for an isolate and once for each object: it constructs and never connects. */
@@ -97,6 +109,7 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
   const memberStore = d1MemberStore(env.DB);
   const callStore = d1CallStore(env.DB);
   const runStore = d1RunStore(env.DB);
+  const archiveBucket = (env as Env & OptionalBindings).CALL_ARCHIVE;
   const sealer = createSealer(config.encryptionKeys);
   const allowInsecure = config.isDevelopment;
   const send = guardedFetch({ network, allowInsecure });
@@ -190,6 +203,7 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     },
     builtIn,
     runs,
+    loggedArguments: (args) => loggedArguments(args, config.redactedFields),
     clock,
     newId,
   };
@@ -269,6 +283,7 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     newId,
   });
 
+  const calls = createCalls({ store: callStore, stats: d1CallStatsStore(env.DB) });
   /** Connects to a server with an account that has just been linked, and reads its tools (CN-30). */
   async function verifyLink(serverId: string, owner: Owner, self: string) {
     const discovered = await connectors.discover(serverId, self, owner);
@@ -360,7 +375,15 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     readAsk: (url: URL) => readAsk(url, env.OAUTH_KV),
     /** Whose tokens are accepted besides the gateway's own. */
     issuers: config.oidc === null ? [] : [config.oidc.issuer],
-    calls: createCalls({ store: callStore }),
+    calls,
+    mcpLogs: createMcpLogs({ calls }),
+    /** What the scheduled handler does to the call log. */
+    sweepCalls: () =>
+      sweepCalls({
+        store: d1RetentionStore(env.DB),
+        archive: archiveBucket === undefined ? null : r2CallArchive(archiveBucket),
+        clock,
+      }),
     journal: createJournal({ memory: memory.journal, send: stub.journal, mode: config.journalMode, clock }),
     connector,
     upstreamSessions: createUpstreamSessions({ serverOf, targetOf, sendTo, clock, ttlMs: config.snapshotTtlMs }),

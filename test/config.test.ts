@@ -12,6 +12,14 @@ describe("the settings", () => {
     expect(JSON.stringify(bound)).toBe(JSON.stringify(defaults));
   });
 
+  it("take lists with commas between their members", () => {
+    const { redactedFields, allowedOrigins } = readConfig({
+      REDACTED_FIELDS: " a, b-c ,,",
+      ALLOWED_ORIGINS: "https://x",
+    });
+    expect({ redactedFields, allowedOrigins }).toEqual({ redactedFields: ["a", "b-c"], allowedOrigins: ["https://x"] });
+  });
+
   it("refuse what cannot be read, by name", () => {
     for (const [name, value] of [
       ["SNAPSHOT_TTL_MS", "soon"],

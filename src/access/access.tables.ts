@@ -12,6 +12,8 @@ export const orgs = sqliteTable("orgs", {
   blocklist: text({ mode: "json" }).$type<string[]>().notNull().default([]),
   /** Whether instructions may not say who a quotation is from (OT-12). */
   forbid_attribution: integer({ mode: "boolean" }).notNull().default(true),
+  /** How many days calls stay in the log; null: for ever. */
+  call_retention_days: integer(),
   created: integer().notNull(),
 });
 

@@ -1,5 +1,6 @@
 import { and, asc, count, eq, sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/d1";
+import { callSums, toolCalls } from "../calls/calls.tables.ts";
 import { generations } from "../catalog/catalog.tables.ts";
 import { tokens } from "../credentials/credentials.tables.ts";
 import { GatewayError } from "../failure/gateway-error.ts";
@@ -16,6 +17,8 @@ export interface Org {
   readonly name: string;
   readonly readme: string;
   readonly instructions: string;
+  /** How many days calls stay in the log; null: for ever. */
+  readonly call_retention_days: number | null;
   /** Milliseconds since the Unix epoch. */
   readonly created: number;
 }
@@ -33,10 +36,10 @@ export interface OrgStore {
   get(orgId: string): Promise<Org | null>;
   /** Those of these orgs that exist, by id; null for all there are. */
   list(orgIds: readonly string[] | null, page: PageRequest): Promise<{ rows: Org[]; total: number }>;
-  /** @throws GatewayError `conflict`, field `org_id` */
+  /** @throws GatewayError `conflict`, field `org_id`: taken, or the log still holds calls of a former org of that id */
   insert(orgId: string, org: Org): Promise<void>;
   /** @returns The org as stored; null when there is none. */
-  update(orgId: string, change: Partial<Pick<Org, "name" | "readme" | "instructions">>): Promise<Org | null>;
+  update(orgId: string, change: Partial<Omit<Org, "org_id" | "created">>): Promise<Org | null>;
   /**
    * Removes an org and everything of it.
    *
@@ -61,6 +64,7 @@ export function d1OrgStore(d1: D1Database): OrgStore {
     name: orgs.name,
     readme: orgs.readme,
     instructions: orgs.instructions,
+    call_retention_days: orgs.call_retention_days,
     created: orgs.created,
   };
   const ofGroup = (orgId: string, groupId: string) => and(eq(groups.org_id, orgId), eq(groups.group_id, groupId));
@@ -69,6 +73,9 @@ export function d1OrgStore(d1: D1Database): OrgStore {
       .update(generations)
       .set({ value: sql`${generations.value} + 1` })
       .where(and(eq(generations.org_id, orgId), sql`changes() > 0`));
+  /** Whether a former org of that id has left calls: the next must not find them in its log. */
+  const hasCalls = (orgId: string) => sql`(EXISTS (SELECT 1 FROM ${toolCalls} WHERE ${eq(toolCalls.org_id, orgId)})
+    OR EXISTS (SELECT 1 FROM ${callSums} WHERE ${eq(callSums.org_id, orgId)}))`;
   /** Servers that no other org has. */
   const alone = (orgId: string) => sql`SELECT 1 FROM server_orgs AS own WHERE own.org_id = ${orgId}
     AND NOT EXISTS (SELECT 1 FROM server_orgs AS o WHERE o.server_id = own.server_id AND o.org_id <> ${orgId})`;
@@ -98,14 +105,21 @@ export function d1OrgStore(d1: D1Database): OrgStore {
     async insert(orgId, created) {
       try {
         await db.batch([
+          // Breaks the batch, by a null where none may be.
+          db.insert(generations).select(sql`SELECT NULL, 0 WHERE ${hasCalls(orgId)}`),
           db.insert(orgs).values({ ...created, org_id: orgId }),
           // At random, so that no cache takes it for a former org of that id.
           db.insert(generations).select(sql`SELECT ${orgId}, abs(random() % 1000000000000)`),
         ]);
       } catch (cause) {
         const [taken] = await db.select(org).from(orgs).where(eq(orgs.org_id, orgId));
-        if (taken === undefined) throw cause;
-        throw new GatewayError("conflict", "An org with this org_id exists already.", { field: "org_id", cause });
+        if (taken !== undefined) {
+          throw new GatewayError("conflict", "An org with this org_id exists already.", { field: "org_id", cause });
+        }
+        if ((await db.all(sql`SELECT 1 WHERE ${hasCalls(orgId)}`)).length === 0) throw cause;
+        const message =
+          "The calls of a former org with this org_id are still being removed, which may take some hours.";
+        throw new GatewayError("conflict", message, { field: "org_id", cause });
       }
     },
 

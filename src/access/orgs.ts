@@ -47,18 +47,26 @@ export function createOrgs({ orgs, members, defaultOrg, onWritten, onTokensDelet
 
     /** @throws GatewayError `conflict`, `invalid_request` with the field */
     async create({ org_id, name }: OrgInput): Promise<Org> {
-      const org = { org_id, name: parseDisplayName(name, "name"), readme: "", instructions: "", created: clock() };
+      const org = {
+        org_id,
+        name: parseDisplayName(name, "name"),
+        readme: "",
+        instructions: "",
+        call_retention_days: null,
+        created: clock(),
+      };
       await orgs.insert(org_id, org);
       onWritten();
       return org;
     },
 
     /** Changes only what is given. @throws GatewayError `not_found`, `invalid_request` with the field */
-    async update(orgId: string, { name, readme, instructions }: OrgPatch): Promise<Org> {
+    async update(orgId: string, { name, readme, instructions, call_retention_days }: OrgPatch): Promise<Org> {
       const org = await orgs.update(orgId, {
         ...(name === undefined ? {} : { name: parseDisplayName(name, "name") }),
         ...(readme === undefined ? {} : { readme }),
         ...(instructions === undefined ? {} : { instructions }),
+        ...(call_retention_days === undefined ? {} : { call_retention_days }),
       });
       if (org === null) throw new GatewayError("not_found", "There is no such org.");
       onWritten();

@@ -12,7 +12,12 @@ export const OrgInput = z.strictObject({ org_id: Id, name: Name });
 export type OrgInput = z.infer<typeof OrgInput>;
 
 export const OrgPatch = z
-  .strictObject({ name: Name, readme: z.string().max(65_536), instructions: z.string().max(65_536) })
+  .strictObject({
+    name: Name,
+    readme: z.string().max(65_536),
+    instructions: z.string().max(65_536),
+    call_retention_days: z.int().min(1).max(36_500).nullable().describe("Null keeps calls for ever."),
+  })
   .partial();
 export type OrgPatch = z.infer<typeof OrgPatch>;
 
@@ -23,6 +28,8 @@ export const OrgView = z.strictObject({
   readme: z.string(),
   /** What agents are told when they connect. */
   instructions: z.string(),
+  /** How many days calls stay in the log; null: for ever. */
+  call_retention_days: z.int().nullable(),
   created: DateTime,
 });
 OrgView.register(z.globalRegistry, { id: "Org" });

@@ -214,12 +214,13 @@ export function sliceOf({ limit, offset, search }: ClientQuery): ClientSlice {
   }
   return {
     search: search ?? null,
-    limit: Math.min(MAX_LIMIT, numberOf("limit", limit) || DEFAULT_LIMIT),
-    offset: numberOf("offset", offset),
+    limit: Math.min(MAX_LIMIT, countOf("limit", limit) || DEFAULT_LIMIT),
+    offset: countOf("offset", offset),
   };
 }
 
-function numberOf(field: "limit" | "offset", text = "0"): number {
+/** A parameter of a list. @throws GatewayError `invalid_request` with the words of BF-41 */
+export function countOf(field: "limit" | "offset", text = "0"): number {
   const fail = (rule: string) => refuse(field, `Invalid ${field} parameter: must be ${rule}`);
   if (!/^[+-]?\d+$/.test(text)) throw fail("a number");
   const number = Number(text);

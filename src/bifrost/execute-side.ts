@@ -33,7 +33,7 @@ export function executeSide(call: ExecuteCall, key: KeyGrant | null, requestId: 
       const { resultType = "complete" } = result;
       if (resultType !== "complete") {
         const reason = "The server asks for something that this door cannot pass on.";
-        return { ...broken(reason), ok: false, error: reason };
+        return { ...broken(reason), ok: false, outcome: "unsupported", error: reason };
       }
       return { text: JSON.stringify(answerOf(call, received.text, result)), status: 200, ...outcome };
     },

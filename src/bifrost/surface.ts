@@ -16,6 +16,7 @@ const WIRE_NAMES: Readonly<Record<string, string>> = {
   token_endpoint: "oauth_config.token_url",
   registration_endpoint: "oauth_config.registration_url",
   scopes: "oauth_config.scopes",
+  from: "start_time",
 };
 
 export const bifrostSurface: Surface = {

@@ -1,4 +1,7 @@
 /** One row of the call log: what it says, and what is left out of it. Pure. */
+import type { Outcome } from "./calls.wire.ts";
+
+export type { Outcome };
 
 /** A tool call as it is logged (OT-22). Plain data: it crosses an RPC and waits in an object. */
 export interface CallRow {
@@ -9,6 +12,8 @@ export interface CallRow {
   readonly server: string | null;
   readonly server_id: string | null;
   readonly tool: string;
+  /** The name as sent. */
+  readonly exposed_name: string | null;
   /** The path: `/mcp`, `/mcp/:server` or `/v1/mcp/tool/execute`. */
   readonly door: string;
   readonly sub: string | null;
@@ -21,9 +26,12 @@ export interface CallRow {
    * this. Left out where there is nothing to find. Not kept.
    */
   readonly entered?: number;
+  /** The run around that one. */
+  readonly parent_run_id: string | null;
   /** JSON text of the shortened arguments; null when there are none. */
   readonly args: string | null;
   readonly ok: boolean;
+  readonly outcome: Outcome;
   readonly error: string | null;
   readonly reason: string | null;
   readonly duration_ms: number;
@@ -44,13 +52,18 @@ const REDACTED = "[redacted]";
 /**
  * The arguments as they are logged (OT-23, PS-35): numbers, booleans and null as they are, everything else as text of
  * at most 300 characters, values of secret-sounding names not at all. Behind 4,000 characters the rest is left out.
+ *
+ * @param redacted Parts of further names whose values are secret; they are matched as those of PS-35 are.
  */
-export function loggedArguments(args: unknown): string | null {
+export function loggedArguments(args: unknown, redacted: readonly string[] = []): string | null {
   if (typeof args !== "object" || args === null || Object.keys(args).length === 0) return null;
+  const parts = redacted.map(plainName);
+  const isSecret: IsSecret = (key) =>
+    SECRET_KEY.test(plainName(key)) || parts.some((part) => plainName(key).includes(part));
   const shown: [string, unknown][] = [];
   let length = 0;
   for (const [key, value] of Object.entries(args)) {
-    const entry: [string, unknown] = [cut(key), isSecretKey(key) ? REDACTED : shorten(value)];
+    const entry: [string, unknown] = [cut(key), isSecret(key) ? REDACTED : shorten(value, isSecret)];
     length += JSON.stringify(entry).length;
     if (length > MAX_ARGUMENTS) {
       shown.push(["…", "more arguments"]);
@@ -61,21 +74,24 @@ export function loggedArguments(args: unknown): string | null {
   return JSON.stringify(Object.fromEntries(shown));
 }
 
-function isSecretKey(key: string): boolean {
-  return SECRET_KEY.test(key.toLowerCase().replaceAll("-", "_"));
+type IsSecret = (key: string) => boolean;
+
+/** PS-35: case says nothing, and a hyphen is as good as an underscore. */
+function plainName(key: string): string {
+  return key.toLowerCase().replaceAll("-", "_");
 }
 
-function shorten(value: unknown): unknown {
+function shorten(value: unknown, isSecret: IsSecret): unknown {
   if (value === null || typeof value === "number" || typeof value === "boolean") return value;
-  return cut(typeof value === "string" ? value : JSON.stringify(redact(value)));
+  return cut(typeof value === "string" ? value : JSON.stringify(redact(value, isSecret)));
 }
 
 /** PS-35 holds at any depth. The value comes from JSON of bounded depth, so this ends. */
-function redact(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(redact);
+function redact(value: unknown, isSecret: IsSecret): unknown {
+  if (Array.isArray(value)) return value.map((member) => redact(member, isSecret));
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(
-    Object.entries(value).map(([key, member]) => [key, isSecretKey(key) ? REDACTED : redact(member)]),
+    Object.entries(value).map(([key, member]) => [key, isSecret(key) ? REDACTED : redact(member, isSecret)]),
   );
 }
 

@@ -1,5 +1,6 @@
 /** What a tool call needs to know about its client; one implementation per era folder, and one without MCP. */
 import type { Refusal } from "../access/admission.ts";
+import type { Outcome } from "../calls/call.ts";
 import type { UpstreamSession } from "../connector/ask.ts";
 import type { OutgoingMessage, Received } from "../connector/exchange.ts";
 import type { Era } from "../connector/revisions.ts";
@@ -14,6 +15,7 @@ export interface ShapedResponse {
   readonly text: string;
   readonly status: number;
   readonly ok: boolean;
+  readonly outcome: Outcome;
   /** For the log, in our words; null when the call succeeded. */
   readonly error: string | null;
 }

@@ -1,5 +1,5 @@
 /** JSON-RPC messages as texts, put together around parts that must keep their bytes. Pure. */
-import { cut } from "../calls/call.ts";
+import { cut, type Outcome } from "../calls/call.ts";
 import type { Received } from "../connector/exchange.ts";
 import type { RpcError } from "../failure/json-rpc.ts";
 import { applyEdits, type Edit, editMembers, memberOf } from "../platform/json-text.ts";
@@ -21,11 +21,15 @@ export function resultText(result: string, id: string): string {
 }
 
 /** What a log says of a response. */
-export function outcomeOf({ value }: Received): { ok: boolean; error: string | null } {
+export function outcomeOf({ value }: Received): { ok: boolean; outcome: Outcome; error: string | null } {
   const { result } = value;
-  if (typeof result !== "object" || result === null) return { ok: false, error: "the server answered with an error" };
+  if (typeof result !== "object" || result === null) {
+    return { ok: false, outcome: "server_error", error: "the server answered with an error" };
+  }
   const isError = "isError" in result && result.isError === true;
-  return isError ? { ok: false, error: "tool returned an error" } : { ok: true, error: null };
+  return isError
+    ? { ok: false, outcome: "tool_error", error: "tool returned an error" }
+    : { ok: true, outcome: "ok", error: null };
 }
 
 /** The edit that gives a response the id that the client knows. */

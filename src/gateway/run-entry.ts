@@ -56,7 +56,10 @@ export async function enterRun(
         return { ...entered, run: { ...run, run_id: admitted.run_id }, isReserved: admitted.isReserved };
       case "not_open": {
         const error = runNotOpen(named ?? "").message;
-        return { ...entered, response: { ...side.misfit(error, message), ok: false, error: "run not open" } };
+        return {
+          ...entered,
+          response: { ...side.misfit(error, message), ok: false, outcome: "refused", error: "run not open" },
+        };
       }
       case "refused": {
         const { run_id, short } = admitted;
@@ -66,7 +69,7 @@ export async function enterRun(
         const shaped = side.failure({ code, reason: text, text, timeoutMs: null }, message);
         return {
           ...{ run: { ...run, run_id }, isReserved: false, reason: code },
-          response: { ...shaped, ok: false, error: "run budget exceeded" },
+          response: { ...shaped, ok: false, outcome: "refused", error: "run budget exceeded" },
         };
       }
     }
@@ -77,6 +80,6 @@ export async function enterRun(
     log("error", "run_not_asked", { server_id: tool.server.record.server_id, causes: causesOf(thrown) });
     const text = `Tool execution failed for ${tool.name}. ${reason}`;
     const shaped = side.failure({ code: "upstream_failed", reason, text, timeoutMs: null }, message);
-    return { ...entered, response: { ...shaped, ok: false, error: reason } };
+    return { ...entered, response: { ...shaped, ok: false, outcome: "gateway_failed", error: reason } };
   }
 }

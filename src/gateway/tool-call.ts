@@ -4,7 +4,7 @@
  */
 import { admit, admitServer, type CallRefusal } from "../access/admission.ts";
 import type { RequestFilters } from "../access/request-filters.ts";
-import { type CallRow, cut, loggedArguments } from "../calls/call.ts";
+import { type CallRow, cut } from "../calls/call.ts";
 import { isBuiltIn, type Server, type Tool } from "../catalog/snapshot.ts";
 import type { UpstreamSession } from "../connector/ask.ts";
 import type { Target } from "../connector/exchange.ts";
@@ -65,6 +65,8 @@ export interface ToolCallDeps {
   /** The server that is part of the gateway. */
   readonly builtIn: BuiltIn;
   readonly runs: RunGate;
+  /** The arguments of a call as the log shows them, as JSON text. */
+  readonly loggedArguments: (args: unknown) => string | null;
   readonly clock: Clock;
   readonly newId: NewId;
 }
@@ -116,17 +118,17 @@ export async function* callTool(deps: ToolCallDeps, call: ToolCall): AsyncGenera
     const now = deps.clock();
     const upstream_ms = progress.upstreamStart === null ? null : now - progress.upstreamStart;
     const timing = { created_at, duration_ms: now - created_at, upstream_ms, attempts: progress.attempts };
-    return { kind: "response", response, row: rowOf({ id: call_id, ...run, reason }, call, response, timing) };
+    return { kind: "response", response, row: rowOf(deps, { id: call_id, ...run, reason }, call, response, timing) };
   };
   if (server?.record.connection_type === "stdio" && admitServer(principal, filters, server) === null) {
     const text = `server '${server.record.name}' is ${WAITING_FOR_BRIDGE}`;
     const failure = { code: "bridge_missing", reason: text, text, timeoutMs: null } as const;
-    yield finish({ ...call.side.failure(failure, call.message), ok: false, error: text });
+    yield finish({ ...call.side.failure(failure, call.message), ok: false, outcome: failure.code, error: text });
     return;
   }
   if (!admission.allowed) {
     const shaped = call.side.refusal(admission.reason, call.name, call.message);
-    yield finish({ ...shaped, ok: false, error: "the tool is unknown or not allowed" });
+    yield finish({ ...shaped, ok: false, outcome: "refused", error: "the tool is unknown or not allowed" });
     return;
   }
   const entry = await enterRun(deps.runs, call, admission.tool, { call_id, run });
@@ -145,7 +147,8 @@ export async function* callTool(deps: ToolCallDeps, call: ToolCall): AsyncGenera
     }
   } catch (thrown) {
     log("error", "call_failed", { server_id: admission.tool.server.record.server_id, causes: causesOf(thrown) });
-    response = failed(call, admission.tool, { reason: "The gateway could not reach the server." });
+    const failure = failed(call, admission.tool, { reason: "The gateway could not reach the server." });
+    response = { ...failure, outcome: "gateway_failed" };
   }
   // Before the answer: the client's next call must not find the price of a failed one still held.
   if (entry.isReserved && !response.ok) await deps.runs.release(call.sessionName, call_id);
@@ -215,7 +218,12 @@ async function withoutCredential(
   const link = await deps.startLink(record, { org_id, user_id }, { self: call.self, scopes });
   if (link === null) return failed(call, tool, { reason: "The linked account may not do this." });
   const reason = "An account has to be linked with the server first.";
-  return { ...call.side.linkNeeded({ ...link, server: record }, call.message), ok: false, error: reason };
+  return {
+    ...call.side.linkNeeded({ ...link, server: record }, call.message),
+    ok: false,
+    outcome: "link_needed",
+    error: reason,
+  };
 }
 
 async function sessionFor(
@@ -239,17 +247,23 @@ async function sessionFor(
   return { failure: { kind: "failed", reason, retry: "never", ...waited } };
 }
 
-function failed({ side, message }: ToolCall, tool: Tool, { reason, ...waited }: NoAnswer): ShapedResponse {
+function failed({ side, message, left }: ToolCall, tool: Tool, { reason, ...waited }: NoAnswer): ShapedResponse {
   const timeoutMs = waited.timeoutMs ?? null;
   const code = timeoutMs === null ? "upstream_failed" : "upstream_timeout";
   const text = `Tool execution failed for ${tool.name}. ${reason}`;
-  return { ...side.failure({ code, reason, text, timeoutMs }, message), ok: false, error: reason };
+  return {
+    ...side.failure({ code, reason, text, timeoutMs }, message),
+    ok: false,
+    outcome: left.aborted ? "abandoned" : code,
+    error: reason,
+  };
 }
 
 function rowOf(
+  { loggedArguments }: ToolCallDeps,
   known: Pick<CallRow, "id" | "run_id" | "entered" | "reason">,
   { principal, door, message, name, server, tool, sessionId }: ToolCall,
-  { ok, error }: ShapedResponse,
+  { ok, outcome, error }: ShapedResponse,
   timing: Pick<CallRow, "created_at" | "duration_ms" | "upstream_ms" | "attempts">,
 ): CallRow {
   return {
@@ -259,13 +273,16 @@ function rowOf(
     server: server?.record.name ?? null,
     server_id: server?.record.server_id ?? null,
     tool: tool?.name ?? cut(name),
+    exposed_name: cut(name),
     door,
     sub: principal.kind === "user" ? principal.id : null,
     email: principal.email,
     virtual_key_id: principal.key?.virtual_key_id ?? null,
     session_id: sessionId,
+    parent_run_id: null,
     args: loggedArguments(message.params["arguments"]),
     ok,
+    outcome,
     error: error === null ? null : cut(error),
     definition_hash: tool?.definition_hash ?? null,
     cost_nano: ok && tool !== undefined ? tool.price_nano : 0,

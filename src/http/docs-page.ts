@@ -119,7 +119,9 @@ ${Object.values(requestBody?.content ?? {}).map(({ schema }) => html`<h4>Body</h
 ${answers
   .filter(([status]) => Number(status) < 400)
   .flatMap(([status, { content: media }]) =>
-    Object.values(media).map(({ schema }) => html`<h4>Answer ${status}</h4>${content(schema, "output")}`),
+    Object.entries(media).map(
+      ([type, { schema }]) => html`<h4>Answer ${status}${kindOf(type)}</h4>${content(schema, "output")}`,
+    ),
   )}
 <details>
 <summary>Errors: ${failures.map(([status]) => status).join(", ")}</summary>
@@ -140,6 +142,11 @@ function failureType(failures: readonly Answer[]): TypeName {
 function failureOf(status: string, answer: Answer): Html {
   return html`<dt>${status}</dt><dd>${answer.description}: ${codesOf(answer).map((name, index) => [index > 0 && ", ", html`<code>${name}</code>`])}</dd>
 `;
+}
+
+/** Which of several answers it is, where it is not JSON. */
+function kindOf(mediaType: string): Html | string {
+  return mediaType === "application/json" ? "" : html` as <code>${mediaType}</code>`;
 }
 
 function content(schema: JsonSchema, side: Side): Html {

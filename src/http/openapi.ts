@@ -158,7 +158,9 @@ export function openApiOf(specs: readonly OperationSpec[]): OpenApi {
       responses: {
         [spec.status]: {
           description: spec.status === 201 ? "Created" : "Done",
-          content: { "application/json": { schema: outputs.parts[`${id}.answer`] ?? {} } },
+          content: Object.fromEntries(
+            (spec.media ?? ["application/json"]).map((type) => [type, { schema: outputs.parts[`${id}.answer`] ?? {} }]),
+          ),
         },
         ...failuresOf(spec, outputs.parts[`${id}.failure`] ?? {}),
       },

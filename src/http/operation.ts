@@ -11,6 +11,7 @@ import type { AppEnv } from "./app-env.ts";
 import { readJson } from "./body.ts";
 import { addressOf } from "./security.ts";
 import { nativeSurface, type Surface } from "./surface.ts";
+import { streamResponse, type TextStream } from "./text-stream.ts";
 
 export interface OperationSpec {
   /** The wire it speaks; without one, that of the gateway's own API. */
@@ -33,6 +34,8 @@ export interface OperationSpec {
   readonly status: 200 | 201;
   /** What the answer is; a value outside it is a bug and never leaves. */
   readonly answer: z.ZodType;
+  /** The media types that it can answer with instead of JSON, as a stream; `answer` is then what the text is. */
+  readonly media?: readonly string[];
   /** What it can fail with besides what the rest of the declaration implies (`http/openapi.ts`). */
   readonly failures?: readonly FailureCode[];
 }
@@ -52,6 +55,7 @@ const HAS: Readonly<Record<Right, (principal: Principal) => boolean>> = {
   platform_admin: ({ isPlatformAdmin }) => isPlatformAdmin,
 };
 
+type Answer<S extends OperationSpec> = S extends { media: readonly string[] } ? TextStream : z.input<S["answer"]>;
 type Output<T> = T extends z.ZodType ? z.output<T> : undefined;
 
 export interface OperationInput<S extends ApiSpec> {
@@ -76,7 +80,7 @@ export interface Operation {
 /** Binds a declaration to the use case that serves it. */
 export function operation<const S extends ApiSpec>(
   spec: S,
-  serve: (input: OperationInput<S>) => Promise<z.input<S["answer"]>>,
+  serve: (input: OperationInput<S>) => Promise<Answer<S>>,
 ): Operation {
   return {
     spec,
@@ -96,6 +100,7 @@ export function operation<const S extends ApiSpec>(
       };
       // The declaration ties these types together; inside this generic function they cannot be seen to agree.
       const answer = await serve(input as OperationInput<S>);
+      if (spec.media !== undefined) return streamResponse(answer as TextStream, spec.status);
       return c.json(spec.answer.parse(answer), spec.status);
     },
   };

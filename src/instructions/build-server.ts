@@ -99,6 +99,9 @@ export function buildServer<Ask>(parts: ServerParts<Ask>) {
       }
       const row: CallRow = {
         ...{ id: newId("call"), created_at, org_id: asker?.org ?? "", server: name, server_id: name, tool: cut(tool) },
+        exposed_name: cut(tool),
+        parent_run_id: null,
+        outcome: failure === null ? "ok" : failure.code === "internal" ? "gateway_failed" : "tool_error",
         ...{ door: name, sub: asker?.id ?? null, email: asker?.email ?? null, virtual_key_id: null, session_id },
         ...(run === undefined ? { run_id: null, entered } : { run_id: run }),
         ...{ args: loggedArguments(args), ok: failure === null, error: failure === null ? null : cut(failure.message) },

@@ -156,8 +156,9 @@ export class Session extends DurableObject<Env> {
    */
   async journal(rows: string): Promise<void> {
     const now = this.#services.clock();
-    this.#runs.journal(rows, now);
+    // First, so that no row can be here without something that moves it.
     await this.#wakeBy(now + MOVE_AFTER_MS);
+    this.#runs.journal(rows, now);
   }
 
   /** Begins a run (OT-15). Repeating it is harmless. */

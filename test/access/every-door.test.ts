@@ -46,6 +46,7 @@ function doors(snapshot: Snapshot, who: Principal, wish: Given) {
         },
       },
       runs: { stamp: () => 0, admit: async () => ({ kind: "unasked" }) },
+      loggedArguments: () => null,
       clock: () => 0,
       newId: () => "call",
     },

@@ -5,7 +5,9 @@ import { d1MemberStore } from "../../src/access/members.store.ts";
 import { d1OrgStore } from "../../src/access/orgs.store.ts";
 import { d1VirtualKeyStore } from "../../src/access/virtual-keys.store.ts";
 import { d1OAuthConfigStore } from "../../src/bifrost/oauth-configs.store.ts";
+import { d1CallStatsStore } from "../../src/calls/call-stats.store.ts";
 import { d1CallStore } from "../../src/calls/calls.store.ts";
+import { d1RetentionStore } from "../../src/calls/retention.store.ts";
 import { d1CatalogStore } from "../../src/catalog/catalog.store.ts";
 import { d1ChangeStore } from "../../src/catalog/changes.store.ts";
 import { d1FlowStore } from "../../src/credentials/flows.store.ts";
@@ -15,12 +17,15 @@ import { d1InstructionStore } from "../../src/instructions/instructions.store.ts
 import { d1OrgContextStore } from "../../src/registry/org-contexts.store.ts";
 import { d1RegistryStore } from "../../src/registry/registry.store.ts";
 import { d1RunStore } from "../../src/runs/runs.store.ts";
+import { recordingDatabase } from "../support/recording.ts";
 
 const STORES = {
   members: d1MemberStore,
   orgs: d1OrgStore,
   virtualKeys: d1VirtualKeyStore,
   calls: d1CallStore,
+  callStats: d1CallStatsStore,
+  retention: d1RetentionStore,
   catalog: d1CatalogStore,
   changes: d1ChangeStore,
   orgContexts: d1OrgContextStore,
@@ -40,6 +45,7 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   "virtualKeys.findByHash": "finds the org of a credential, before it is known",
   "calls.append": "moves rows that name their own org",
   "runs.append": "moves rows that name their own org",
+  "retention.expired": "finds the orgs whose calls have had their time",
   "catalog.stored": "the connector's, which works for every org that sees the server",
   "catalog.apply": "the connector's",
   "registry.recordSighting": "the connector's",
@@ -77,38 +83,7 @@ const ORG = "the-org-of-this-test";
 
 /** What belongs to orgs. */
 const TENANT_TABLES =
-  /\b(orgs|groups|members|group_members|virtual_keys|virtual_key_servers|server_contexts|tool_calls|servers|server_tools|tool_changes|instructions|instruction_revisions|tokens|runs)\b/;
-
-/** A database that remembers each statement with what was bound to it. */
-function recordingDatabase() {
-  const statements: { sql: string; bound: unknown[] }[] = [];
-  const db = new Proxy(env.DB, {
-    get(target, property) {
-      if (property === "prepare") {
-        return (sql: string) => {
-          const statement = { sql, bound: [] as unknown[] };
-          statements.push(statement);
-          const prepared = target.prepare(sql);
-          return new Proxy(prepared, {
-            get(of, name) {
-              if (name === "bind") {
-                return (...bound: unknown[]) => {
-                  statement.bound = bound;
-                  return of.bind(...bound);
-                };
-              }
-              const value = Reflect.get(of, name);
-              return typeof value === "function" ? value.bind(of) : value;
-            },
-          });
-        };
-      }
-      const value = Reflect.get(target, property);
-      return typeof value === "function" ? value.bind(target) : value;
-    },
-  });
-  return { db, statements };
-}
+  /\b(orgs|groups|members|group_members|virtual_keys|virtual_key_servers|server_contexts|tool_calls|call_sums|servers|server_tools|tool_changes|instructions|instruction_revisions|tokens|runs)\b/;
 
 /** Something for every argument behind the org: what it is does not matter, the statement is the same. */
 const anything: unknown = new Proxy(
@@ -133,7 +108,7 @@ const GIVEN: Readonly<Record<string, readonly unknown[]>> = {
   "members.remove": ["u", true],
   "members.groupMembers": ["g", anything],
   "members.putGroupMember": [{ group_id: "g", user_id: "u", is_admin: true }],
-  "orgs.insert": [{ name: "n", readme: "", instructions: "", created: 0 }],
+  "orgs.insert": [{ name: "n", readme: "", instructions: "", call_retention_days: null, created: 0 }],
   "orgs.update": [{ name: "n" }],
   "orgs.groups": [anything],
   "orgs.insertGroup": [{ group_id: "g", name: "n", created: 0 }],
@@ -164,8 +139,13 @@ const GIVEN: Readonly<Record<string, readonly unknown[]>> = {
   "virtualKeys.update": ["k", { group_id: "g", modified: 0, modified_by: "x" }, []],
   "virtualKeys.rotate": ["k", { value_hash: "h", last4: "1234", modified: 0, modified_by: "x" }, 1],
   "virtualKeys.touch": ["k", 1],
-  "calls.list": [{}, null, 10],
   "runs.list": [{}, null, 10],
+  "calls.list": [{}, { sort: { by: "duration_ms", direction: "desc" }, after: null, limit: 10 }],
+  "callStats.sums": [{ sub: "u", from: 1 }],
+  "callStats.serversCalled": [["docs"]],
+  "retention.oldest": [1, 10],
+  "retention.remove": [["call_1"]],
+  "retention.forgetSums": [10],
   "catalog.list": ["s", false, anything],
   "catalog.definitions": [[["s", "t"]]],
   "changes.changes": ["s", null, anything],

@@ -20,7 +20,8 @@ async function startAcme() {
 describe("orgs", () => {
   it("are created, read, listed and changed", async () => {
     const gateway = await startAcme();
-    const org = { org_id: "acme", name: "Acme", readme: "", instructions: "", created: expect.stringMatching(/Z$/) };
+    const none = { readme: "", instructions: "", call_retention_days: null };
+    const org = { org_id: "acme", name: "Acme", ...none, created: expect.stringMatching(/Z$/) };
     expect(await accepted(await gateway.as("cleo", "GET", ACME))).toEqual(org);
     expect(await accepted(await gateway.as("cleo", "GET", "/v1/orgs"))).toMatchObject({ rows: [org], total_rows: 1 });
     expect(await accepted(await gateway.admin("GET", "/v1/orgs"))).toMatchObject({

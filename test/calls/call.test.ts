@@ -55,6 +55,15 @@ describe("logged arguments", () => {
     expect(logged(args)).toEqual(args);
   });
 
+  it("hide what the operator names besides, by any part of a name", () => {
+    const args = { "Customer-Name": "x", other: { my_iban_2: "y", plain: "z" }, password: "p", name: "n" };
+    const shown = JSON.parse(loggedArguments(args, ["customer_name", "IBAN"]) ?? "");
+    expect(shown).toEqual({
+      ...{ "Customer-Name": "[redacted]", other: '{"my_iban_2":"[redacted]","plain":"z"}' },
+      ...{ password: "[redacted]", name: "n" },
+    });
+  });
+
   it("redact before they cut, so that no half of a secret stays [PS-35]", () => {
     const args = { a: { filler: "x".repeat(280), password: "c4n4ry" } };
     expect(loggedArguments(args)).not.toContain("c4n");

@@ -3,39 +3,11 @@ import { describe, expect, it } from "vitest";
 import type { CallRow } from "../../src/calls/call.ts";
 import { d1CallStore } from "../../src/calls/calls.store.ts";
 import { accepted, createOrg, offline, refusal, stored } from "../support/api.ts";
+import { addCalls, NOON, refusedRow, callRow as row } from "../support/calls.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";
 
-const NOON = Date.parse("2026-11-01T12:00:00Z");
-
-function row(id: string, changes: Partial<CallRow> = {}): CallRow {
-  return {
-    id,
-    created_at: NOON,
-    org_id: "default",
-    server: "docs",
-    server_id: "srv_docs",
-    tool: "search",
-    door: "/mcp",
-    sub: null,
-    email: null,
-    virtual_key_id: "key_1",
-    session_id: null,
-    run_id: null,
-    args: null,
-    ok: true,
-    error: null,
-    reason: null,
-    duration_ms: 12,
-    upstream_ms: 9,
-    attempts: 1,
-    cost_nano: 0,
-    definition_hash: "abc",
-    ...changes,
-  };
-}
-
 async function startWith(...rows: CallRow[]): Promise<TestGateway> {
-  await d1CallStore(env.DB).append(JSON.stringify(rows));
+  await addCalls(...rows);
   return startGateway(offline);
 }
 
@@ -63,34 +35,16 @@ describe("GET /v1/calls", () => {
   });
 
   it("answers whole rows, arguments open and times in ISO 8601 [PS-73]", async () => {
-    const refused = { ok: false, error: "the tool is unknown or not allowed", reason: "tool_blocked", attempts: 0 };
-    const gateway = await startWith(
-      row("a", {
-        args: '{"q":"x","n":1}',
-        session_id: "ses_1",
-        run_id: "run_1",
-        sub: "ann",
-        email: "ann@acme.example",
-      }),
-      row("b", {
-        ...refused,
-        created_at: NOON + 1,
-        upstream_ms: null,
-        server: null,
-        server_id: null,
-        definition_hash: null,
-      }),
-    );
-    const gone = { upstream_ms: null, server: null, server_id: null };
-    const { org_id: _, cost_nano: _c, ...kept } = row("b", { ...refused, ...gone });
-    const shown = { ...kept, cost_usd: 0 };
+    const gone = { server: null, server_id: null, definition_hash: null };
+    const asked = { args: '{"q":"x","n":1}', session_id: "ses_1", run_id: "run_1", parent_run_id: "run_0" };
+    const refused = refusedRow("b", { ...gone, created_at: NOON + 1 });
+    const gateway = await startWith(row("a", { ...asked, sub: "ann", email: "ann@acme.example" }), refused);
+    const shown = ({ cost_nano, ...kept }: CallRow) => ({ ...kept, cost_usd: cost_nano / 1e9 });
     expect((await list(gateway)).rows).toEqual([
-      { ...shown, created_at: "2026-11-01T12:00:00.001Z", definition_hash: null },
+      { ...shown(refused), created_at: "2026-11-01T12:00:00.001Z", gateway_ms: 12 },
       {
-        ...{ ...shown, id: "a", created_at: "2026-11-01T12:00:00.000Z", args: { q: "x", n: 1 } },
-        ...{ session_id: "ses_1", run_id: "run_1", sub: "ann", email: "ann@acme.example" },
-        ...{ server: "docs", server_id: "srv_docs", ok: true, error: null, reason: null, attempts: 1 },
-        ...{ upstream_ms: 9, definition_hash: "abc" },
+        ...{ ...shown(row("a", asked)), created_at: "2026-11-01T12:00:00.000Z", args: { q: "x", n: 1 } },
+        ...{ sub: "ann", email: "ann@acme.example", upstream_ms: 9, gateway_ms: 3 },
       },
     ]);
   });
@@ -177,12 +131,15 @@ describe("GET /v1/calls", () => {
       cursor(null),
       cursor({}),
       cursor([]),
-      cursor([NOON]),
-      cursor(["soon", "a"]),
-      cursor([NOON, 1]),
-      cursor([1.5, "a"]),
-      cursor([null, "a"]),
-      cursor([NOON, "a", "b"]),
+      cursor(["created_at", "desc", NOON]),
+      cursor(["created_at", "desc", "soon", "a"]),
+      cursor(["created_at", "desc", NOON, 1]),
+      cursor(["created_at", "desc", 1.5, "a"]),
+      cursor(["created_at", "desc", null, "a"]),
+      cursor(["created_at", "desc", NOON, "a", "b"]),
+      cursor(["tool", "desc", NOON, "a"]),
+      cursor(["created_at", "asc", NOON, "a"]),
+      cursor(["duration_ms", "desc", NOON, "a"]),
     ];
     const gateway = startGateway(offline);
     for (const text of texts) {

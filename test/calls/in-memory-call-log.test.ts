@@ -7,16 +7,19 @@ import { inMemoryCallLog } from "../../src/calls/in-memory-call-log.ts";
 
 const row = (id: string, created_at: number): CallRow => ({
   ...{ id, created_at, org_id: "acme", server: null, server_id: null, tool: "readme_agent", door: "/mcp" },
-  ...{ sub: "ann", email: null, virtual_key_id: null, session_id: null, run_id: "r1", args: null, ok: true },
+  ...{ sub: "ann", email: null, virtual_key_id: null, session_id: null, run_id: "r1", parent_run_id: null, args: null },
+  ...{ exposed_name: "readme_agent", ok: true, outcome: "ok" },
   ...{ error: null, reason: null, duration_ms: 1, upstream_ms: null, attempts: 0, cost_nano: 0, definition_hash: null },
 });
+
+const ALL = { sort: { by: "created_at", direction: "desc" }, after: null, limit: 10 } as const;
 
 const FORMS = [
   [
     "D1",
     () => {
       const store = d1CallStore(env.DB);
-      return { append: store.append, stored: () => store.list("acme", {}, null, 10) };
+      return { append: store.append, stored: async () => (await store.list("acme", {}, ALL)).rows };
     },
   ],
   [

@@ -52,7 +52,8 @@ async function partsOfGateway(): Promise<Composed> {
     tokens: { alice: await sign(key, { sub: "alice" }), bob: await sign(key, { sub: "bob" }) },
     rows: async () => {
       for (const stack of stacks) await moveFrom(stack);
-      return calls.list("acme", {}, null, 100);
+      const slice = { sort: { by: "created_at", direction: "desc" }, after: null, limit: 100 } as const;
+      return (await calls.list("acme", {}, slice)).rows;
     },
     parts: {
       ...parts,

@@ -180,21 +180,26 @@ describe("the journal", () => {
       {
         id: expect.stringMatching(/^call_/),
         created_at: expect.stringMatching(/Z$/),
+        org_id: "default",
         server: "docs",
         server_id: agent.server_id,
         tool: "search",
+        exposed_name: "docs__search",
         door: "/mcp",
         sub: null,
         email: null,
         virtual_key_id: agent.key.virtual_key_id,
         session_id: null,
         run_id: null,
+        parent_run_id: null,
         args: { q: "x", token: "[redacted]" },
         ok: true,
+        outcome: "ok",
         error: null,
         reason: null,
         duration_ms: expect.any(Number),
         upstream_ms: expect.any(Number),
+        gateway_ms: expect.any(Number),
         attempts: 1,
         cost_usd: 0,
         definition_hash: expect.stringMatching(/^[0-9a-f]{64}$/),
@@ -267,7 +272,7 @@ describe("the journal", () => {
     });
   });
 
-  it("that fails neither fails nor changes a call [T-26]", async () => {
+  it("that fails neither fails nor changes a call [T-26, OT-24]", async () => {
     const { agent } = await startDocs("modern");
     vi.spyOn(Session.prototype, "journal").mockRejectedValue(new Error("no"));
     const response = await agent.modern("/mcp", "tools/call", { name: "docs__search" });

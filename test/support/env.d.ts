@@ -4,6 +4,7 @@ declare namespace Cloudflare {
     ADMIN_KEY: string;
     ENCRYPTION_KEYS: string;
     TEST_RATE: RateLimit;
+    TEST_ARCHIVE: R2Bucket;
     TEST_MIGRATIONS: import("cloudflare:test").D1Migration[];
   }
 }

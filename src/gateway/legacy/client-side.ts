@@ -27,7 +27,7 @@ export const legacyClient: ClientSide = {
         code: -32603,
         message: "The server answered in a way that this client's revision does not know.",
       };
-      return { text: errorText(error, id), status: 200, ok: false, error: error.message };
+      return { text: errorText(error, id), status: 200, ok: false, outcome: "unsupported", error: error.message };
     }
     const isForeign = structuredContent !== undefined && !isObject(structuredContent);
     const drop = isForeign ? [...MODERN_MEMBERS, "structuredContent"] : MODERN_MEMBERS;

@@ -3,7 +3,7 @@
  * that one sends the Worker's requests through the fetch of Node, which follows redirects, answers a refused connection
  * with a 500, and goes on reading when the Worker has aborted. Here they leave through the runtime's own network.
  */
-import { execFile } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -24,6 +24,8 @@ export interface Gateway extends Running {
   admin(method: string, path: string, body?: unknown): Promise<Response>;
   /** Ends workerd, and starts it anew at the same address with what is stored. */
   restart(): Promise<void>;
+  /** Kills workerd in whatever it is doing; `restart` starts it anew. */
+  kill(): void;
   /** Where each isolate answers by itself; the objects are all in the first. */
   readonly isolates: readonly string[];
 }
@@ -69,8 +71,16 @@ export async function startGateway(
         : [moduleAt("index.js", entry), moduleAt("gateway.js", script)];
     const onLine = (line: string) => void lines.push(line);
     const start = (port: number) => startWorkers({ folder, modules, bindings, port, isolates, onLine });
-    miniflare = start(0);
-    const { origin, port } = await miniflare.ready;
+    let workerd: number[] = [];
+    const startAt = async (at: number) => {
+      const before = runtimes();
+      miniflare = start(at);
+      const url = await miniflare.ready;
+      workerd = runtimes().filter((pid) => !before.includes(pid));
+      return url;
+    };
+    const { origin, port } = await startAt(0);
+    if (miniflare === undefined) throw new Error("Miniflare is not there.");
     await migrate(miniflare);
     const headers = { Authorization: `Bearer ${adminKey}`, "Content-Type": "application/json" };
     const names = Array.from({ length: isolates }, (_, at) => nameOf(at));
@@ -84,8 +94,10 @@ export async function startGateway(
       logs: () => [...lines],
       async restart() {
         await miniflare?.dispose();
-        miniflare = start(Number(port));
-        await miniflare.ready;
+        await startAt(Number(port));
+      },
+      kill() {
+        for (const pid of workerd) process.kill(pid, "SIGKILL");
       },
       stop,
     };
@@ -93,6 +105,15 @@ export async function startGateway(
     await stop();
     throw new Error(`The gateway did not start.\n${lines.join("\n")}`, { cause: error });
   }
+}
+
+/** The processes of workerd that this one has started. */
+function runtimes(): number[] {
+  const lines = execFileSync("ps", ["-A", "-o", "pid=,ppid=,comm="], { encoding: "utf8" }).split("\n");
+  return lines.flatMap((line) => {
+    const [pid = "", parent, name = ""] = line.trim().split(/\s+/);
+    return Number(parent) === process.pid && name.includes("workerd") ? [Number(pid)] : [];
+  });
 }
 
 interface WorkersOptions {
