@@ -108,7 +108,13 @@ export function createApp(overrides: Partial<Platform> = {}): Hono<AppEnv> {
 
 /** What is done from time to time, whoever asks for something or not. */
 export async function runSchedule(env: Env, overrides: Partial<Platform> = {}): Promise<void> {
-  await createServices(env, { ...realPlatform, ...overrides }).sweepCalls();
+  const services = createServices(env, { ...realPlatform, ...overrides });
+  // Neither waits for, or falls with, the other.
+  const done = await Promise.allSettled([services.sweepCalls(), services.tokens.disposeRest()]);
+  for (const one of done) {
+    // The platform notes that something has failed; what, is in the log.
+    if (one.status === "rejected") throw one.reason;
+  }
 }
 
 /** The answer of the JSON API to a failure; also where no middleware comes behind it any more. */

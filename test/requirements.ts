@@ -21,9 +21,6 @@ export const REQUIREMENTS: Ranges = {
 
 /** The ids that no test cites, by what will bring them. `node test/requirements.update.ts` takes the cited ones out. */
 export const OPEN: Readonly<Record<string, Ranges>> = {
-  "issue 5: credentials": {
-    CN: "9",
-  },
   "issue 6: protocol": {
     PS: "32-33",
     T: "44",

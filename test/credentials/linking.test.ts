@@ -4,7 +4,7 @@ import { linkServer, linkWithKey, protectedAgent, protectedWorld, resultOf, trie
 const CALL = { name: "docs__search", arguments: {} };
 
 describe("a server of per-user accounts", () => {
-  it("is linked from the first call, and the same call works then [PS-59, PS-54, P-20]", async () => {
+  it("is linked from the first call, and the same call works then [PS-59, PS-54, P-20, CN-9]", async () => {
     const world = protectedWorld();
     const agent = await triedAgent(world);
     const linked = await linkWithKey(world, agent);

@@ -1,6 +1,7 @@
 /** What is known of upstream tokens, who may see it, and what deletes them: here, in KV and at their issuer. */
 import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { runSchedule } from "../../src/app.ts";
 import { accepted, createOrg } from "../support/api.ts";
 import { authorizationServer } from "../support/authorization-server.ts";
 import { createBrowser } from "../support/oauth.ts";
@@ -146,6 +147,14 @@ describe("a token goes", () => {
     expect((await env.TOKENS.list({ prefix: "tok:" })).keys).toEqual([]);
     const refused = await agent.modern("/mcp", "tools/call", CALL);
     expect(await refused.text()).toContain("/connect/");
+  });
+
+  it("at its issuer some time, also when the one who deleted it was killed right behind [PS-57]", async () => {
+    const { world, user, access } = await linkedKey();
+    await env.DB.prepare("DELETE FROM tokens WHERE user_id = ?").bind(user).run();
+    expect(world.as.isGood(access)).toBe(true);
+    await runSchedule(env);
+    await expectGone(world, access);
   });
 
   it("from what another isolate remembers within the bound [PS-57, PS-7]", async () => {
