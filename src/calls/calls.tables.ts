@@ -26,7 +26,7 @@ export const toolCalls = sqliteTable(
     ok: integer({ mode: "boolean" }).notNull(),
     outcome: text({
       enum: [
-        ...(["ok", "tool_error", "server_error", "unsupported", "refused", "bridge_missing"] as const),
+        ...(["ok", "tool_error", "server_error", "unsupported", "refused", "link_needed", "bridge_missing"] as const),
         ...(["upstream_failed", "upstream_timeout", "abandoned", "gateway_failed"] as const),
       ],
     })

@@ -119,10 +119,11 @@ describe("without MCP", () => {
     expect((await linkWithKey(world, agent)).status).toBe(200);
     expect((await chat("docs__search", "{}")).status).toBe(200);
     const rows = await agent.rows();
-    expect(rows.map(({ ok, attempts, error }) => [ok, attempts, error])).toEqual([
-      [true, 1, null],
-      [false, 0, "An account has to be linked with the server first."],
-      [false, 0, "An account has to be linked with the server first."],
+    const unlinked = [false, 0, "link_needed", "An account has to be linked with the server first."];
+    expect(rows.map(({ ok, attempts, outcome, error }) => [ok, attempts, outcome, error])).toEqual([
+      [true, 1, "ok", null],
+      unlinked,
+      unlinked,
     ]);
   });
 });
