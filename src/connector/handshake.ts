@@ -32,6 +32,8 @@ export type Verdict = Introduction &
 interface Introduction {
   /** JSON text. */
   readonly server_info: string | null;
+  /** JSON text of what it says it can do. */
+  readonly capabilities: string | null;
   /** Not longer than agents are ever shown. */
   readonly instructions: string | null;
 }
@@ -63,6 +65,7 @@ export async function probe(line: Line): Promise<Probed> {
         verdict: {
           era: "modern",
           server_info: serverInfoOf(objectOf(result?.["_meta"])),
+          capabilities: capabilitiesOf(result),
           instructions: instructionsOf(result),
           session: null,
         },
@@ -106,7 +109,13 @@ export async function openSession(line: Line): Promise<Probed> {
   await tellLegacy(line, session, { method: "notifications/initialized" });
   return {
     ok: true,
-    verdict: { era: "legacy", server_info: serverInfoOf(result), instructions: instructionsOf(result), session },
+    verdict: {
+      era: "legacy",
+      server_info: serverInfoOf(result),
+      capabilities: capabilitiesOf(result),
+      instructions: instructionsOf(result),
+      session,
+    },
   };
 }
 
@@ -158,6 +167,14 @@ export function isCredentialProblem(status: number): boolean {
 function serverInfoOf(holder: Readonly<Record<string, unknown>> | undefined): string | null {
   const info = objectOf(holder?.["serverInfo"] ?? holder?.["io.modelcontextprotocol/serverInfo"]);
   return info === undefined ? null : JSON.stringify(info);
+}
+
+/** Characters of a server's capabilities: they are part of every snapshot. */
+const MAX_CAPABILITIES = 16_000;
+
+function capabilitiesOf(result: Readonly<Record<string, unknown>> | undefined): string {
+  const text = JSON.stringify(objectOf(result?.["capabilities"]) ?? {});
+  return text.length > MAX_CAPABILITIES ? "{}" : text;
 }
 
 /** Characters of a server's instructions that are kept (RB-23). */
