@@ -14,6 +14,7 @@ import {
 import { startDeadline } from "./deadline.ts";
 import type { Breakage, Target } from "./exchange.ts";
 import { isLegacyRevision, LEGACY_REVISION, MODERN_REVISION } from "./revisions.ts";
+import type { UpstreamClient } from "./server-request.ts";
 
 /** Why a server could not be spoken to: which step, and a sentence of ours for admins and agents. */
 export interface ConnectFailure {
@@ -89,12 +90,16 @@ function revisionsInstead(asked: Asked): string[] {
   return listOf(objectOf(error["data"])?.["supported"]);
 }
 
-/** `initialize`, then `notifications/initialized`. */
-export async function openSession(line: Line): Promise<Probed> {
+/**
+ * `initialize`, then `notifications/initialized`.
+ *
+ * @param client Whom the session is for; null: the gateway itself, which can be asked nothing.
+ */
+export async function openSession(line: Line, client: UpstreamClient | null = null): Promise<Probed> {
   const asked = await askLegacy(line, null, "initialize", {
-    protocolVersion: LEGACY_REVISION,
-    capabilities: {},
-    clientInfo: POSTERN,
+    protocolVersion: client?.revision ?? LEGACY_REVISION,
+    capabilities: client?.capabilities ?? {},
+    clientInfo: client?.clientInfo ?? POSTERN,
   });
   if (asked.kind !== "answer") return { ok: false, failure: failureOf(asked, "connect") };
   const result = objectOf(asked.message.value["result"]);
@@ -107,6 +112,9 @@ export async function openSession(line: Line): Promise<Probed> {
   }
   const session = { session_id: asked.sessionId, revision };
   await tellLegacy(line, session, { method: "notifications/initialized" });
+  if (client?.logLevel !== undefined && objectOf(result["capabilities"])?.["logging"] !== undefined) {
+    await askLegacy(line, session, "logging/setLevel", { level: client.logLevel });
+  }
   return {
     ok: true,
     verdict: {

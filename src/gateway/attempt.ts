@@ -1,15 +1,16 @@
 /** One attempt at a tool call: a request to the server, what it streams, and how that can end (PS-31). */
 
-import type { Tool } from "../catalog/snapshot.ts";
-import { tellLegacy, type UpstreamSession } from "../connector/ask.ts";
+import { sessionHeaders, tellLegacy, type UpstreamSession } from "../connector/ask.ts";
 import { type Deadline, startDeadline } from "../connector/deadline.ts";
 import { type Exchange, ExchangeBroken, exchange, type Received, type Target } from "../connector/exchange.ts";
 import { BREAKAGES, failureOf } from "../connector/handshake.ts";
 import { scopesAskedFor } from "../credentials/challenge.ts";
 import type { Send } from "../platform/guarded-fetch.ts";
 import type { ServerRecord } from "../registry/server-record.ts";
-import type { ShapedResponse } from "./client-side.ts";
-import type { CallEvent, ToolCall, ToolCallDeps } from "./tool-call.ts";
+import { PARKED, parkedIn } from "../sessions/parked.ts";
+import type { ResponseSource } from "./client-side.ts";
+import type { ClientRequest, RequestEvent, Resume, Subject, UpstreamDeps } from "./perform.ts";
+import { relayedRequest } from "./relayed-id.ts";
 
 /** Rounds of one call at most, whatever the reason for the second (PS-31). */
 export const MAX_TRIES = 2;
@@ -33,43 +34,71 @@ export interface NoAnswer {
   readonly scopes?: readonly string[];
 }
 
+/** A response of a server, and what is known of where it came from. */
+export interface Answer {
+  readonly kind: "answer";
+  readonly received: Received;
+  readonly from: ResponseSource;
+}
+
 export type Attempt =
-  | { readonly kind: "response"; readonly response: ShapedResponse }
+  | Answer
+  /** The server asks something that only another request of the client can answer; the call waits for that. */
+  | { readonly kind: "parked"; readonly park: string; readonly id: string; readonly asked: Received }
   | (NoAnswer & {
       readonly kind: "failed";
       readonly retry: "never" | "repeatable" | "always" | "new session" | "new token";
     });
 
+/** How one request goes upstream. */
+export interface Route {
+  readonly target: Target;
+  readonly session: UpstreamSession | null;
+  /** Set where the request itself has gone upstream before, and waits for an answer. */
+  readonly resume: Resume | null;
+  /** The request has gone upstream before, and what was asked then is answered in it. */
+  readonly isRepeat: boolean;
+}
+
 /** One request upstream, to its end. */
-export async function* attemptCall(
-  deps: ToolCallDeps,
-  call: ToolCall,
-  tool: Tool,
-  target: Target,
-  session: UpstreamSession | null,
+export async function* attemptRequest(
+  deps: UpstreamDeps,
+  request: ClientRequest,
+  subject: Subject,
+  { target, session, resume, isRepeat }: Route,
   progress: Progress,
-): AsyncGenerator<CallEvent, Attempt> {
-  const { record } = tool.server;
-  const { message, side } = call;
+): AsyncGenerator<RequestEvent, Attempt> {
+  const { record } = subject.server;
+  const { message, side, upstream } = request;
   const era = record.era ?? "legacy";
   // A client without a session of its own shares one upstream, where its ids may be another client's as well.
-  const ownId = era === "legacy" && call.sessionId === null ? JSON.stringify(crypto.randomUUID()) : null;
-  const forwarding = { message, toolName: tool.name, session, ownId, headers: call.headers };
-  const send = deps.sendTo(record, call.sessionName);
+  const isShared = era === "legacy" && request.sessionId === null;
+  const ownId = resume?.id ?? (isShared || isRepeat ? JSON.stringify(crypto.randomUUID()) : null);
+  const { client, asks } = upstream;
+  // What a client cannot be asked within this request is not declared with it.
+  const told = client === null || asks !== "refused" ? client : { ...client, capabilities: {} };
+  const forwarding = { message, name: subject.name, session, ownId, headers: request.headers, client: told };
+  const outgoing =
+    resume === null ? side.request(forwarding, era) : { headers: sessionHeadersOf(session), body: resume.answer ?? "" };
+  const send = deps.sendTo(record, upstream);
   const timeoutMs = record.timeout_ms ?? CALL_TIMEOUT_MS;
-  const deadline = startDeadline(timeoutMs, call.left);
+  const deadline = startDeadline(timeoutMs, request.left);
   progress.attempts++;
   progress.upstreamStart ??= deps.clock();
+  const id = ownId ?? message.id;
   let end = () => {
     const isGivenUp = deadline.signal.aborted;
     endRequest(deadline);
-    if (isGivenUp)
-      call.waitUntil(giveUp(deps, call, { record, send, target, session, id: ownId ?? message.id }, deadline));
+    if (isGivenUp) request.waitUntil(giveUp(deps, request, { record, send, target, session, id }, deadline));
   };
+  const answer = (received: Received, status: number): Answer => ({
+    kind: "answer",
+    received,
+    from: { era, status, serverInfo: record.server_info, serverId: record.server_id },
+  });
   try {
-    const result = await exchange(send, target, side.request(forwarding, era), deadline);
-    const id = ownId ?? message.id;
-    const from = { era, serverInfo: record.server_info };
+    const way = resume === null ? send : deps.resume(resume.name, resume.park);
+    const result = await exchange(way, target, outgoing, deadline);
     switch (result.kind) {
       case "message": {
         const { status } = result;
@@ -78,11 +107,11 @@ export async function* attemptCall(
         if (isLost) return { kind: "failed", reason: `${SAYS} ${status}.`, retry: "new session" };
         if (status === 401 || status === 403) return statusFailure(result, session, target);
         if (!isResponse(result.message, id)) return brokenFailure(new ExchangeBroken("not_mcp"), timeoutMs);
-        return { kind: "response", response: side.response(result.message, { ...from, status }, message) };
+        return answer(result.message, status);
       }
       case "stream": {
         yield { kind: "streaming" };
-        const response = yield* readStream(deps, call, result.messages, {
+        const last = yield* readStream(deps, request, result.messages, {
           record,
           send,
           target,
@@ -90,11 +119,13 @@ export async function* attemptCall(
           deadline,
           id,
         });
-        if (response === null) return brokenFailure(new ExchangeBroken("cut"), timeoutMs);
-        end = () => call.waitUntil(drain(result.messages, deadline));
-        return { kind: "response", response: side.response(response, { ...from, status: 200 }, message) };
+        if (last === null) return brokenFailure(new ExchangeBroken("cut"), timeoutMs);
+        end = () => request.waitUntil(drain(result.messages, deadline));
+        const parked = upstream.asks === "parked" ? parkedIn(last) : null;
+        return parked === null ? answer(last, 200) : { kind: "parked", ...parked, id: id ?? "null" };
       }
       case "status":
+        if (resume !== null) return { kind: "failed", reason: PARK_LOST, retry: "never" };
         return statusFailure(result, session, target);
       case "broken":
         return brokenFailure(result, timeoutMs);
@@ -105,6 +136,12 @@ export async function* attemptCall(
   } finally {
     end();
   }
+}
+
+const PARK_LOST = "The call was given up before the answer to its question came; call it again.";
+
+function sessionHeadersOf(session: UpstreamSession | null): Record<string, string> {
+  return session === null ? {} : sessionHeaders(session);
 }
 
 /** Whatever the server still sends for a request, nobody waits for. */
@@ -118,8 +155,8 @@ function endRequest(deadline: Deadline): void {
  * session is not used again after a request that it has let run out of time (PS-30).
  */
 async function giveUp(
-  deps: ToolCallDeps,
-  call: ToolCall,
+  deps: UpstreamDeps,
+  request: ClientRequest,
   at: {
     readonly record: ServerRecord;
     readonly send: Send;
@@ -135,7 +172,7 @@ async function giveUp(
   const params = { requestId: JSON.parse(at.id), reason: "nobody waits for it any more" };
   await tellLegacy(line, at.session, { method: "notifications/cancelled", params });
   if (deadline.isOver())
-    await deps.dropSession(call.sessionName, at.record.server_id, at.session).catch(() => undefined);
+    await deps.dropSession(request.upstream.name, at.record.server_id, at.session).catch(() => undefined);
 }
 
 const DRAIN_MS = 1_000;
@@ -194,10 +231,10 @@ function brokenFailure(
   return { kind: "failed", reason: BREAKAGES[breakage], retry, ...(breakage === "timeout" ? { timeoutMs } : {}) };
 }
 
-/** Passes on what belongs to the call until its response; null when the stream ends without one. */
+/** Passes on what belongs to the request until the message that ends it; null when the stream ends without one. */
 async function* readStream(
-  deps: ToolCallDeps,
-  call: ToolCall,
+  deps: UpstreamDeps,
+  request: ClientRequest,
   messages: AsyncGenerator<Received>,
   at: {
     record: ServerRecord;
@@ -207,7 +244,9 @@ async function* readStream(
     deadline: Deadline;
     id: string | null;
   },
-): AsyncGenerator<CallEvent, Received | null> {
+): AsyncGenerator<RequestEvent, Received | null> {
+  const { upstream, side } = request;
+  const from = { era: at.record.era ?? "legacy", serverId: at.record.server_id };
   // By hand: leaving a `for await` would close the stream, and with it the connection.
   for (let next = await messages.next(); !next.done; next = await messages.next()) {
     const received = next.value;
@@ -216,22 +255,27 @@ async function* readStream(
       // A response to something else, or a second one, is dropped (P-72).
       if (isResponse(received, at.id)) return received;
     } else if (id !== undefined) {
-      await answerServer(at, method, id);
+      if (upstream.asks !== "relayed" || method === "ping") await answerServer(at, method, id);
+      else {
+        at.deadline.restart();
+        yield { kind: "notification", text: relayedRequest(received, at.record.server_id) };
+      }
     } else {
+      if (upstream.asks === "parked" && method === PARKED) return received;
       if (method === "notifications/progress") at.deadline.restart();
       // What fails here is tried again by the connector's own alarm.
       if (method === "notifications/tools/list_changed") {
-        const owner = { org_id: call.principal.org, user_id: call.principal.id };
-        call.waitUntil(deps.rediscover(at.record, owner).catch(() => undefined));
+        const owner = { org_id: request.principal.org, user_id: request.principal.id };
+        request.waitUntil(deps.rediscover(at.record, owner).catch(() => undefined));
       }
-      const text = call.side.notification(received, call.message);
+      const text = side.notification(received, from, request.message);
       if (text !== null) yield { kind: "notification", text };
     }
   }
   return null;
 }
 
-/** A request of the server: nothing was declared to it, so it gets a pong or a refusal. */
+/** A request of a server that nobody can be asked: nothing was declared to it, so it gets a pong or a refusal. */
 async function answerServer(
   { send, target, session }: { send: Send; target: Target; session: UpstreamSession | null },
   method: unknown,

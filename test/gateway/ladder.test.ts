@@ -95,7 +95,7 @@ describe("the shape of the body", () => {
       { status: 400, code: -32600, id: 1 },
     ],
     ["an empty array", "[]", { status: 400, code: -32600 }],
-    ["a batch", '[{"jsonrpc":"2.0","id":1,"method":"ping"}]', { status: 400, code: -32600 }],
+    ["a batch within a batch", '[[{"jsonrpc":"2.0","id":1,"method":"ping"}]]', { status: 400, code: -32600 }],
     ["another jsonrpc", '{"jsonrpc":"1.0","id":"a","method":"ping"}', { status: 400, code: -32600, id: "a" }],
     ["a method that is no text", '{"jsonrpc":"2.0","id":1,"method":5}', { status: 400, code: -32600, id: 1 }],
     [
@@ -208,7 +208,7 @@ describe("the modern ladder", () => {
       result: {
         resultType: "complete",
         supportedVersions: ["2026-07-28"],
-        capabilities: { tools: {} },
+        capabilities: { tools: { listChanged: true } },
         ttlMs: 5000,
         cacheScope: "private",
         _meta: { "io.modelcontextprotocol/serverInfo": { name: "postern", version: "0.1.0" } },
