@@ -8,6 +8,7 @@
 import { createRequestStateCodec, McpServer, type ServerNotifier } from "@modelcontextprotocol/server";
 import { addContents } from "./reference-contents.ts";
 import { addAskingTools } from "./reference-input.ts";
+import { addTasks, TASKS_EXTENSION, type Tasks } from "./reference-tasks.ts";
 import { addTools } from "./reference-tools.ts";
 
 /** Tells all who listen, on whatever session they listen: who changes something need not be who wants to know. */
@@ -15,8 +16,12 @@ export type Listeners = Pick<ServerNotifier, "toolsChanged" | "promptsChanged" |
 
 const requestStates = createRequestStateCodec<unknown>({ key: crypto.getRandomValues(new Uint8Array(32)) });
 
-/** A fresh server: for one request of a modern client, or for one session of a legacy one. */
-export function createReferenceServer(listeners: Listeners): McpServer {
+/**
+ * A fresh server: for one request of a modern client, or for one session of a legacy one.
+ *
+ * @param tasks Whatever the requests of modern clients begin; legacy ones have no such extension.
+ */
+export function createReferenceServer(listeners: Listeners, tasks?: Tasks): McpServer {
   const server = new McpServer(
     { name: "conformance-reference", version: "1.0.0" },
     {
@@ -26,6 +31,7 @@ export function createReferenceServer(listeners: Listeners): McpServer {
         prompts: { listChanged: true },
         resources: { listChanged: true, subscribe: true },
         tools: { listChanged: true },
+        ...(tasks !== undefined && { extensions: TASKS_EXTENSION }),
       },
       instructions: "Ask for what the conformance suite asks for.",
       requestState: { verify: requestStates.verify },
@@ -33,6 +39,7 @@ export function createReferenceServer(listeners: Listeners): McpServer {
   );
   addTools(server, listeners);
   addAskingTools(server, (state) => requestStates.mint(state));
+  addTasks(server, tasks);
   addContents(server);
   return server;
 }

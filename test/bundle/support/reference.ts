@@ -11,6 +11,7 @@ import {
   WebStandardStreamableHTTPServerTransport,
 } from "@modelcontextprotocol/server";
 import { createReferenceServer, type Listeners } from "../../conformance/reference-server.ts";
+import { createTasks } from "../../conformance/reference-tasks.ts";
 import type { Running } from "./running.ts";
 import { startWebServer } from "./web-server.ts";
 
@@ -48,8 +49,15 @@ export async function startReference(): Promise<Reference> {
 }
 
 function modernReference(onerror: (error: Error) => void) {
-  const handler = createMcpHandler(() => createReferenceServer(handler.notify), { legacy: "reject", onerror });
-  return handler;
+  const tasks = createTasks();
+  const handler = createMcpHandler(() => createReferenceServer(handler.notify, tasks), { legacy: "reject", onerror });
+  return {
+    fetch: handler.fetch,
+    async close() {
+      tasks.close();
+      await handler.close();
+    },
+  };
 }
 
 interface Session {
