@@ -29,6 +29,8 @@ export interface Received {
   readonly value: JsonObject;
   /** What its server calls its place in a stream that can be opened again. */
   readonly eventId?: string;
+  /** How long to wait before coming back, in milliseconds, where its server has said so. */
+  readonly retryMs?: number;
 }
 
 /** Why no message came. After most of them the server may have acted all the same. */
@@ -149,11 +151,11 @@ async function* messagesOf(
   let isAnswered = false;
   const limits = { event: MAX_MESSAGE_BYTES, total: MAX_STREAM_BYTES };
   try {
-    for await (const { type, data, id } of resumableEvents(body, limits, reopen, () => isAnswered)) {
-      const place = id === null ? {} : { eventId: id };
+    for await (const { type, data, id, retryMs } of resumableEvents(body, limits, reopen, () => isAnswered)) {
+      const place = { ...(id === null ? {} : { eventId: id }), ...(retryMs === null ? {} : { retryMs }) };
       if (type !== "message") continue;
       if (data === "") {
-        if (id !== null) yield { ...NOTHING, ...place };
+        yield { ...NOTHING, ...place };
         continue;
       }
       const message = parseMessage(data);

@@ -1,5 +1,6 @@
 /** How the events of a call reach the client: as one JSON body, or as a stream that is kept alive. */
 import type { CallRow } from "../calls/call.ts";
+import type { StreamPlace } from "./client-side.ts";
 import type { CallEvent } from "./tool-call.ts";
 
 /** What a client admits (rung 3.1.9). */
@@ -104,11 +105,11 @@ async function pump(
     if (event.kind === "response") {
       const { stored, isAwaited } = record(event.row);
       if (isAwaited) await stored;
-      await write(eventOf(event.response.text, event.response.eventId));
+      await write(eventOf(event.response.text, event.response.place));
       if (isOpen) await writer.close().catch(close);
       await stored;
     } else if (event.kind === "notification") {
-      await write(eventOf(event.text, event.eventId));
+      await write(eventOf(event.text, event.place));
     }
     next = events.next();
   }
@@ -125,12 +126,12 @@ async function withKeepAlive<T>(work: Promise<T>, beat: () => Promise<void>): Pr
   }
 }
 
-/**
- * A message as an event; a text with line breaks takes several lines, which the reader joins again.
- *
- * @param id Names the place in the stream; an empty text says nothing else.
- */
-export function eventOf(text: string, id?: string): string {
+/** A message as an event; a text with line breaks takes several lines, which the reader joins again. */
+export function eventOf(text: string, { eventId, retryMs }: StreamPlace = {}): string {
   const lines = text.split(/\r\n|\n|\r/).map((line) => `data: ${line}\n`);
-  return `${text === "" ? "" : "event: message\n"}${id === undefined ? "" : `id: ${id}\n`}${lines.join("")}\n`;
+  const place = [
+    ...(eventId === undefined ? [] : [`id: ${eventId}\n`]),
+    ...(retryMs === undefined ? [] : [`retry: ${retryMs}\n`]),
+  ];
+  return `${text === "" ? "" : "event: message\n"}${place.join("")}${lines.join("")}\n`;
 }

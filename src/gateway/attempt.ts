@@ -257,19 +257,18 @@ async function* readStream(
   const { upstream, side } = request;
   const from = { era: at.record.era ?? "legacy", serverId: at.record.server_id };
   const { isResumable } = request;
-  const notified = (text: string, { eventId }: Received): RequestEvent => ({
+  const notified = (text: string, received: Received): RequestEvent => ({
     kind: "notification",
     text,
-    ...(isResumable && eventId !== undefined ? { eventId } : {}),
+    ...(isResumable ? { place: received } : {}),
   });
   // By hand: leaving a `for await` would close the stream, and with it the connection.
   for (let next = await messages.next(); !next.done; next = await messages.next()) {
     const received = next.value;
     const { method, id } = received.value;
-    const { eventId } = received;
     if (received.text === "") {
       // A place in the stream that the client may come back to.
-      if (isResumable && eventId !== undefined) yield { kind: "notification", text: "", eventId };
+      if (isResumable) yield notified("", received);
     } else if (method === undefined) {
       // A response to something else, or a second one, is dropped (P-72).
       if (isResponse(received, at.id)) return received;

@@ -20,9 +20,12 @@ export interface ShapedResponse {
   readonly outcome: Outcome;
   /** For the log, in our words; null when the call succeeded. */
   readonly error: string | null;
-  /** Names the place of the response in its stream, for a client that may come back for it. */
-  readonly eventId?: string;
+  /** Where the response stands in its stream, for a client that may come back for it. */
+  readonly place?: StreamPlace;
 }
+
+/** What its server says of a place in a stream. */
+export type StreamPlace = Pick<Received, "eventId" | "retryMs">;
 
 /** One call on its way to a server. */
 export interface Forwarding {

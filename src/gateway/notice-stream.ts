@@ -83,7 +83,7 @@ async function pump(
     try {
       for await (const received of messages) {
         const text = shape(received);
-        if (text !== null) await write(eventOf(text, namesPlaces ? received.eventId : undefined));
+        if (text !== null) await write(eventOf(text, namesPlaces ? received : {}));
       }
     } catch {
       // A stream that breaks ends ours as well: its client opens another.

@@ -22,7 +22,7 @@ import type { UpstreamPlace } from "../sessions/session.ts";
 import type { UpstreamOpened } from "../sessions/upstream-sessions.ts";
 import { type Answer, type Attempt, attemptRequest, MAX_TRIES, type NoAnswer, type Progress } from "./attempt.ts";
 import type { ClientMessage } from "./client-message.ts";
-import type { CallSide, ShapedResponse } from "./client-side.ts";
+import type { CallSide, ShapedResponse, StreamPlace } from "./client-side.ts";
 import { inputOf } from "./input-asked.ts";
 import { askClient } from "./legacy/ask-client.ts";
 import { relayInput, relayParked } from "./modern/relay-input.ts";
@@ -112,8 +112,8 @@ export interface Subject {
 export type RequestEvent =
   /** The server has begun to stream. */
   | { readonly kind: "streaming" }
-  /** `eventId` names the place in the stream; the text is empty where that is all it does. */
-  | { readonly kind: "notification"; readonly text: string; readonly eventId?: string };
+  /** The text is empty where all that is said is the place in the stream. */
+  | { readonly kind: "notification"; readonly text: string; readonly place?: StreamPlace };
 
 /** A call that waits in a `Session` object, and what its client says to it. */
 export interface Resume {
@@ -155,8 +155,7 @@ export async function* performRequest(
     const input = inputOf(received);
     if (input === null || side.inputRequired === "unsupported") {
       const shaped = side.response(received, from, request.message);
-      const { eventId } = received;
-      return request.isResumable && eventId !== undefined ? { ...shaped, eventId } : shaped;
+      return request.isResumable ? { ...shaped, place: received } : shaped;
     }
     if (side.inputRequired === "relayed") return relayInput(deps.states, request, subject, ended, input);
     const message = yield* askClient(deps, request, input);

@@ -58,8 +58,10 @@ export async function resumedStream(
 
 async function* placedMessages(body: ReadableStream<Uint8Array>): AsyncGenerator<Received> {
   const limits = { event: MAX_MESSAGE_BYTES, total: Number.POSITIVE_INFINITY };
-  for await (const { data, id } of readTypedEvents(body, limits)) {
+  for await (const { data, id, retryMs } of readTypedEvents(body, limits)) {
     const message = data === "" ? { text: "", value: {} } : parseMessage(data);
-    if (message !== null) yield { ...message, ...(id === null ? {} : { eventId: id }) };
+    if (message !== null) {
+      yield { ...message, ...(id === null ? {} : { eventId: id }), ...(retryMs === null ? {} : { retryMs }) };
+    }
   }
 }

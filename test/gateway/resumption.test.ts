@@ -81,7 +81,7 @@ describe("a legacy client that comes back for a stream", () => {
     const session = await agent.initialize("/mcp/docs");
     const call = await agent.legacy("/mcp/docs", "tools/call", params, session);
     const text = await call.text();
-    expect(text).toContain("id: e-1\ndata: \n\n");
+    expect(text).toContain("id: e-1\nretry: 5\ndata: \n\n");
     expect(text).toContain("id: e-2\ndata: {");
     expect(text).toContain("id: e-3\ndata: {");
     const back = await gateway.fetch("/mcp/docs", {
