@@ -4,6 +4,7 @@
  * another row does not open. Without a key nothing is written; there is no fall-back to plain text.
  */
 import { GatewayError } from "../failure/gateway-error.ts";
+import { equalInConstantTime, hmacBase64Url } from "../platform/hash.ts";
 import { base64Url, fromBase64 } from "../platform/ids.ts";
 import type { Secret } from "../platform/secret.ts";
 
@@ -22,6 +23,14 @@ export interface Sealer {
    * @throws GatewayError `encryption_key_missing` without any key, `sealed_payload_invalid` when it does not open.
    */
   open(sealed: string, owner: string): Promise<string>;
+  /**
+   * A mark that only this gateway can put on a text, the same each time.
+   *
+   * @throws GatewayError `encryption_key_missing`
+   */
+  mark(text: string): string;
+  /** Whether the gateway has put that mark on that text, with whichever key of the ring. */
+  isMark(text: string, mark: string): boolean;
 }
 
 interface RingKey {
@@ -63,7 +72,15 @@ export function createSealer(ring: Secret): Sealer {
         throw invalid(cause);
       }
     },
+
+    mark: (text) => markWith(keys()[0], text),
+
+    isMark: (text, mark) => keys().some((key) => equalInConstantTime(markWith(key, text), mark)),
   };
+}
+
+function markWith({ bytes }: RingKey, text: string): string {
+  return hmacBase64Url(base64Url(bytes), `mark ${text}`);
 }
 
 function invalid(cause?: unknown): GatewayError {

@@ -80,7 +80,8 @@ export async function* attemptRequest(
   const { client, asks } = upstream;
   // What a client cannot be asked within this request is not declared with it.
   const told = client === null || asks !== "refused" ? client : { ...client, capabilities: {} };
-  const forwarding = { message, name: subject.name, session, ownId, headers: request.headers, client: told };
+  const { headers, hasTasks } = request;
+  const forwarding = { message, name: subject.name, session, ownId, headers, client: told, hasTasks };
   const outgoing =
     resume === null ? side.request(forwarding, era) : { headers: sessionHeadersOf(session), body: resume.answer ?? "" };
   const send = deps.sendTo(record, upstream);
@@ -264,7 +265,7 @@ async function* readStream(
   });
   // By hand: leaving a `for await` would close the stream, and with it the connection.
   for (let next = await messages.next(); !next.done; next = await messages.next()) {
-    const received = next.value;
+    const received = deps.tasks.close(next.value, null, { principal: request.principal, serverId: from.serverId });
     const { method, id } = received.value;
     if (received.text === "") {
       // A place in the stream that the client may come back to.

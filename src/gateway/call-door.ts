@@ -99,6 +99,7 @@ function answerRequest(
     sessionId: id,
     upstream,
     headers,
+    hasTasks: door !== "/mcp",
     isResumable: id !== null && door !== "/mcp",
     left: left.signal,
     waitUntil,

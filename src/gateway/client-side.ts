@@ -41,6 +41,8 @@ export interface Forwarding {
   readonly ownId: string | null;
   /** Headers of the client's request. */
   readonly headers: Headers;
+  /** Whether what a server makes of the request may be a task, which the door carries. */
+  readonly hasTasks: boolean;
   /** What a client has said of itself when its session began; null without one. */
   readonly client: UpstreamClient | null;
 }

@@ -14,6 +14,7 @@ import { CLAIM, type ClientMessage, readShape } from "./client-message.ts";
 import type { Forwarding } from "./client-side.ts";
 import { encodeHeaderValue } from "./modern/header-value.ts";
 import { CAPABILITIES, LOG_LEVEL, NAME_SOURCES } from "./modern/ladder.ts";
+import { TASKS } from "./task-handles.ts";
 
 /** The key under which a client answers our own question for a link; no server is told of it. */
 export const LINK_ANSWER = "dev.postern/link";
@@ -27,11 +28,11 @@ const OF_LEGACY: readonly string[] = ["tasks"];
 
 /** To a modern server. A legacy client's request gets the envelope that it lacks. */
 export function toModernServer(
-  { message: sent, name, ownId, headers, client }: Forwarding,
+  { message: sent, name, ownId, headers, client, hasTasks }: Forwarding,
   hasEnvelope: boolean,
 ): OutgoingMessage {
   const message = withoutLinkAnswer(sent);
-  const put = hasEnvelope ? carriedExtensions(message) : envelopeOf(client);
+  const put = hasEnvelope ? carriedExtensions(message, hasTasks) : envelopeOf(client);
   const edits = [...nameEdit(message, name), ...idEdits(message, ownId), ...metaEdit(message, put, ownIn(message))];
   const source = NAME_SOURCES[message.method];
   const called = name ?? (source === undefined ? undefined : message.params[source]);
@@ -79,14 +80,18 @@ const OWN_META: Readonly<Record<string, string>> = Object.fromEntries(
   Object.entries(OWN_ENVELOPE).map(([key, value]) => [key, JSON.stringify(value)]),
 );
 
-/** Extensions are offered to a server only as far as they are carried in full: none is (protocol.md 2.9). */
-function carriedExtensions({ text, at, meta }: ClientMessage): Record<string, string> {
+/** Extensions are offered to a server only as far as they are carried in full: tasks are, at its own door (2.9). */
+function carriedExtensions({ text, at, meta }: ClientMessage, hasTasks: boolean): Record<string, string> {
   const capabilities = meta[CAPABILITIES];
   if (at.meta === undefined || !isObject(capabilities) || !("extensions" in capabilities)) return {};
   const own = memberOf(text, at.meta.valueStart, CAPABILITIES);
   if (own === undefined) return {};
   const told = text.slice(own.valueStart, own.end);
-  return { [CAPABILITIES]: applyEdits(told, editMembers(told, 0, {}, ["extensions"])) };
+  const { extensions } = capabilities;
+  const tasks = hasTasks && isObject(extensions) ? extensions[TASKS] : undefined;
+  if (tasks !== undefined && Object.keys(extensions as object).length === 1) return {};
+  const put = tasks === undefined ? {} : { extensions: JSON.stringify({ [TASKS]: tasks }) };
+  return { [CAPABILITIES]: applyEdits(told, editMembers(told, 0, put, ["extensions"])) };
 }
 
 function idEdits({ at: { id } }: ClientMessage, ownId: string | null): Edit[] {

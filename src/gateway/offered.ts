@@ -2,9 +2,11 @@
 import { admitServer } from "../access/admission.ts";
 import type { Server } from "../catalog/snapshot.ts";
 import type { JsonObject } from "../connector/exchange.ts";
+import type { Era } from "../connector/revisions.ts";
 import { isObject } from "../platform/json-value.ts";
 import { GATEWAY } from "../registry/inprocess.ts";
 import { type DoorRequest, serverOfDoor } from "./request.ts";
+import { TASKS } from "./task-handles.ts";
 
 /** Requests that go on to the server of a server's door, and the capability that each needs. */
 const FORWARDED: Readonly<Record<string, string>> = {
@@ -23,8 +25,10 @@ const OF_SESSIONS: Readonly<Record<string, string>> = {
   "resources/unsubscribe": "resources",
 };
 
-/** Capabilities of another protocol than the one that is carried: they would half-work (protocol.md 2.9). */
-const NOT_CARRIED = ["tasks", "extensions"];
+/** Tasks of the legacy era. A list of them is not offered: to a server, all that use one account may be one caller. */
+const LEGACY_TASKS = ["tasks/get", "tasks/result", "tasks/cancel"];
+/** The same of the modern one, where they are an extension. */
+const MODERN_TASKS = ["tasks/get", "tasks/update", "tasks/cancel"];
 
 /** What becomes of a method that every door does not answer by itself. */
 export type Offer =
@@ -33,14 +37,18 @@ export type Offer =
   | { readonly kind: "unknown" }
   | { readonly kind: "not offered" };
 
-/** @param hasSessions Whether the era of the request has them. */
-export function offerOf(request: DoorRequest, method: string, hasSessions: boolean): Offer {
-  const ofSession = hasSessions && Object.hasOwn(OF_SESSIONS, method);
-  const needs = Object.hasOwn(FORWARDED, method) ? FORWARDED[method] : ofSession ? OF_SESSIONS[method] : undefined;
-  if (request.slug === null || needs === undefined) return { kind: "not offered" };
+/** @param era Of the request. @param hasSession Whether it has a session of its own. */
+export function offerOf(request: DoorRequest, method: string, era: Era, hasSession: boolean): Offer {
+  const ofSession = hasSession && Object.hasOwn(OF_SESSIONS, method);
+  const isOfTasks =
+    (era === "modern" ? MODERN_TASKS : LEGACY_TASKS).includes(method) && (era === "modern" || hasSession);
+  const needs = ofSession ? OF_SESSIONS[method] : Object.hasOwn(FORWARDED, method) ? FORWARDED[method] : undefined;
+  if (request.slug === null || (needs === undefined && !isOfTasks)) return { kind: "not offered" };
   const server = visibleServer(request);
   if (server === null) return { kind: "unknown" };
-  return needs in storedCapabilities(server) ? { kind: "offered", server, ofSession } : { kind: "not offered" };
+  const capabilities = carried(server, era);
+  const isOffered = needs === undefined ? hasTasks(capabilities, era) : needs in capabilities;
+  return isOffered ? { kind: "offered", server, ofSession } : { kind: "not offered" };
 }
 
 /** The server of a server's door, as far as the caller may see it. */
@@ -51,15 +59,27 @@ export function visibleServer(request: DoorRequest): Server | null {
 }
 
 /** What a door says it can do. Tools are its own in any case: its lists change when the catalog does. */
-export function capabilitiesOf(request: DoorRequest): JsonObject {
+export function capabilitiesOf(request: DoorRequest, era: Era): JsonObject {
   const server = visibleServer(request);
-  return { ...(server === null ? {} : storedCapabilities(server)), tools: { listChanged: true } };
+  return { ...(server === null ? {} : carried(server, era)), tools: { listChanged: true } };
 }
 
-function storedCapabilities({ record }: Server): JsonObject {
+/** Of what a server has said, what reaches a client of that era in full: anything else would half-work (protocol.md 2.9). */
+function carried({ record }: Server, era: Era): JsonObject {
   // Of the built-in server everything is a tool (OT-1).
   if (record.capabilities === null || record.server_id === GATEWAY) return {};
   const stored: unknown = JSON.parse(record.capabilities);
-  const carried = isObject(stored) ? Object.entries(stored).filter(([key]) => !NOT_CARRIED.includes(key)) : [];
-  return Object.fromEntries(carried);
+  if (!isObject(stored)) return {};
+  const { tasks, extensions, ...rest } = stored;
+  if (record.era !== era) return rest;
+  if (era === "modern") {
+    return isObject(extensions) && TASKS in extensions ? { ...rest, extensions: { [TASKS]: extensions[TASKS] } } : rest;
+  }
+  if (!isObject(tasks)) return rest;
+  const { list: _, ...some } = tasks;
+  return { ...rest, tasks: some };
+}
+
+function hasTasks({ tasks, extensions }: JsonObject, era: Era): boolean {
+  return era === "modern" ? isObject(extensions) && TASKS in extensions : tasks !== undefined;
 }

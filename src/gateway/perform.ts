@@ -27,6 +27,7 @@ import { inputOf } from "./input-asked.ts";
 import { askClient } from "./legacy/ask-client.ts";
 import { relayInput, relayParked } from "./modern/relay-input.ts";
 import type { RequestStates } from "./modern/request-state.ts";
+import type { TaskHandles } from "./task-handles.ts";
 
 export interface UpstreamDeps {
   /** The way to a server, for the requests of one place. */
@@ -71,6 +72,7 @@ export interface UpstreamDeps {
   /** What a client of a session answers to questions, as texts in their order; null for one that is not answered. */
   readonly answers: (sessionName: string, ids: readonly string[], waitMs: number) => Promise<(string | null)[]>;
   readonly states: RequestStates;
+  readonly tasks: TaskHandles;
   readonly clock: Clock;
 }
 
@@ -89,6 +91,8 @@ export interface ClientRequest {
   readonly sessionId: string | null;
   readonly upstream: UpstreamPlace;
   readonly headers: Headers;
+  /** Whether the door carries tasks: what begins at `/mcp` would end there. */
+  readonly hasTasks: boolean;
   /** The client may come back for what a stream of this request still brings, as its server offers it. */
   readonly isResumable: boolean;
   /** Ends the upstream request: its client has left, or a legacy one has been gone for too long. */
@@ -145,22 +149,30 @@ export async function* performRequest(
     const error = "requestState is not one that was given for this request.";
     return { ...side.misfit(error, request.message), ok: false, outcome: "refused", error: "requestState is invalid" };
   }
-  let round = { ...request, message: opened.message };
+  const owner = { principal: request.principal, serverId: subject.server.record.server_id };
+  const message = deps.tasks.open(opened.message, owner);
+  if (message === null) {
+    const error = "There is no such task.";
+    return { ...side.misfit(error, request.message), ok: false, outcome: "refused", error: "the task is unknown" };
+  }
+  let round = { ...request, message };
   let resume = opened.resume;
   for (let rounds = 0; rounds < MAX_ROUNDS; rounds++) {
     const ended = yield* exchangeOnce(deps, round, subject, progress, resume, rounds > 0);
     if (ended.kind === "ended") return ended.response;
     if (ended.kind === "parked") return relayParked(deps.states, request, subject, ended);
-    const { received, from } = ended;
+    const { from } = ended;
+    const received = deps.tasks.close(ended.received, request.message.method, owner);
     const input = inputOf(received);
     if (input === null || side.inputRequired === "unsupported") {
       const shaped = side.response(received, from, request.message);
       return request.isResumable ? { ...shaped, place: received } : shaped;
     }
-    if (side.inputRequired === "relayed") return relayInput(deps.states, request, subject, ended, input);
-    const message = yield* askClient(deps, request, input);
-    if ("response" in message) return message.response;
-    round = { ...request, message };
+    if (side.inputRequired === "relayed")
+      return relayInput(deps.states, request, subject, { ...ended, received }, input);
+    const asked = yield* askClient(deps, request, input);
+    if ("response" in asked) return asked.response;
+    round = { ...request, message: asked };
     resume = null;
     progress.tries = 0;
   }

@@ -6,6 +6,7 @@ import type { Send } from "../platform/guarded-fetch.ts";
 import type { ServerRecord } from "../registry/server-record.ts";
 import type { Sessions } from "../sessions/sessions.ts";
 import { createRequestStates } from "./modern/request-state.ts";
+import { createTaskHandles } from "./task-handles.ts";
 import type { ToolCallDeps } from "./tool-call.ts";
 
 export interface ToolCallParts
@@ -41,6 +42,7 @@ export function createToolCalls({
     resume: sessions.resume,
     answers: sessions.answers,
     states: createRequestStates({ sealer, clock: deps.clock }),
+    tasks: createTaskHandles(sealer),
     upstreamSession: (name, { record }, as, lost) => sessions.upstream(name, record, as, lost),
     dropSession: sessions.dropUpstream,
     startLink: (record, owner, { self, scopes }) =>

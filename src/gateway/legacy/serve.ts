@@ -117,7 +117,7 @@ async function serveRequest(
     case "tools/call":
       return serveToolCall(request, side, message, placeOf(request, session));
     default: {
-      const offer = offerOf(request, message.method, session !== null);
+      const offer = offerOf(request, message.method, "legacy", session !== null);
       if (offer.kind === "not offered") return refuse(request, 200, -32601, "This method is not offered here.", id);
       if (offer.kind === "unknown") return refuse(request, 200, -32602, `Unknown server: ${slug}`, id);
       if (offer.ofSession && session !== null) {

@@ -58,7 +58,7 @@ export async function initialize(request: DoorRequest, message: ClientMessage): 
   const instructions = await introduce(request);
   const result = {
     protocolVersion: revision,
-    capabilities: capabilitiesOf(request),
+    capabilities: capabilitiesOf(request, "legacy"),
     serverInfo: POSTERN,
     ...(instructions === null ? {} : { instructions }),
   };

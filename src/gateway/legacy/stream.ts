@@ -32,9 +32,12 @@ export async function serveGet(request: DoorRequest): Promise<Response> {
   const source = resumed ?? (await sessionNotices(request, place, { serverId, ask, uris: [], isOnly: true }));
   const owner = { org_id: principal.org, user_id: principal.id };
 
-  function shape(received: Received): string | null {
-    const { method, id } = received.value;
+  function shape(heard: Received): string | null {
     if (server === null) return null;
+    const of = { principal, serverId: server.record.server_id };
+    // Of a stream that goes on it is not known what its response answers; one with a task says so itself.
+    const received = services.toolCalls.tasks.close(heard, "tools/call", of);
+    const { method, id } = received.value;
     // What has been left open is answered on the stream that goes on with it, and nowhere else.
     if (method === undefined) return resumed === null ? null : received.text;
     const tell = (answer: string) => waitUntil(tellServer(request, place, server, answer).catch(() => undefined));

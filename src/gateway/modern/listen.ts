@@ -75,7 +75,7 @@ function readFilter(given: unknown): Filter | null {
 
 /** What of it is told at this door. */
 function admitted(request: DoorRequest, asked: Filter): Filter {
-  const { prompts, resources } = capabilitiesOf(request);
+  const { prompts, resources } = capabilitiesOf(request, "modern");
   const { toolsListChanged, promptsListChanged, resourcesListChanged, resourceSubscriptions } = asked;
   return {
     ...(toolsListChanged ? { toolsListChanged } : {}),

@@ -36,7 +36,7 @@ export async function serveModern(request: DoorRequest, message: ClientMessage):
   switch (message.method) {
     case "server/discover":
       return result(
-        `"supportedVersions":["${REVISION}"],"capabilities":${JSON.stringify(capabilitiesOf(request))},${instructionsMember(await introduce(request))}${cache}`,
+        `"supportedVersions":["${REVISION}"],"capabilities":${JSON.stringify(capabilitiesOf(request, "modern"))},${instructionsMember(await introduce(request))}${cache}`,
       );
     case "tools/list": {
       const page = await listTools(request, "modern", message);
@@ -51,7 +51,7 @@ export async function serveModern(request: DoorRequest, message: ClientMessage):
       return serveListen(request, message, placeOf(request, message));
     }
     default: {
-      const offer = offerOf(request, message.method, false);
+      const offer = offerOf(request, message.method, "modern", false);
       if (offer.kind === "not offered") return refuse(404, -32601, "This method is not offered here.");
       if (offer.kind === "unknown") return refuse(200, -32602, `Unknown server: ${request.slug}`);
       if (hasWrongLevel(message)) return refuse(200, -32602, "The log level is not known.");
