@@ -330,7 +330,7 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     callStore,
     runStore,
     runs: createRuns({ store: runStore, clock }),
-    health: createHealth(env),
+    health: createHealth(env, sealer),
     registry,
     bifrostKeys: createBifrostKeys({ keys: virtualKeys }),
     oauthConfigs,

@@ -35,7 +35,8 @@ export function outcomeOf({ value }: Received): { ok: boolean; outcome: Outcome;
 
 /** What it says of a round that ends with a question: nothing is done yet, so that nothing is charged. */
 export const ASKED_FIRST = {
-  ...{ ok: false, outcome: "input_required" },
+  ok: false,
+  outcome: "input_required",
   error: "the server asks for input first",
 } as const;
 
