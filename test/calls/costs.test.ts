@@ -15,8 +15,8 @@ async function startPriced(price: number, era: "modern" | "legacy" = "modern") {
   const setPrice = async (usd: number) =>
     accepted(await gateway.admin("PATCH", `${path}/tools/search`, { price_usd: usd }));
   await setPrice(price);
-  const call = async (tool = "search") => {
-    await (await agent.modern("/mcp/docs", "tools/call", { name: tool, arguments: {} })).text();
+  const call = async (tool = "search", meta = {}) => {
+    await (await agent.modern("/mcp/docs", "tools/call", { name: tool, arguments: {} }, { meta })).text();
     // Rows are in the order of their time, and a clock of milliseconds has only so many.
     await new Promise((resolve) => setTimeout(resolve, 2));
   };
@@ -65,12 +65,13 @@ describe("the cost of a call", () => {
 describe("a call that needs several rounds", () => {
   const ASKS =
     '{"resultType":"input_required","requestState":"s","inputRequests":{"a":{"method":"elicitation/create"}}}';
+  const meta = { "io.modelcontextprotocol/clientCapabilities": { elicitation: {} } };
 
   it("costs its price once, in the round that ends it [BF-62]", async () => {
     const { upstream, agent, call } = await startPriced(0.5);
     upstream.change({ call: (seen) => resultOf(seen, ASKS) });
-    await call();
-    await call();
+    await call("search", meta);
+    await call("search", meta);
     upstream.change({ call: (seen) => resultOf(seen, '{"resultType":"complete","content":[]}') });
     await call();
     const asking = { outcome: "input_required", ok: false, cost_usd: 0, error: "the server asks for input first" };
@@ -82,7 +83,7 @@ describe("a call that needs several rounds", () => {
     await startRun(call, { budget_usd: PRICE });
     const params = { name: "docs__paid", arguments: {} };
     for (let round = 0; round < 3; round++) {
-      expect(await (await agent.modern("/mcp", "tools/call", params)).text()).toContain("input_required");
+      expect(await (await agent.modern("/mcp", "tools/call", params, { meta })).text()).toContain("input_required");
     }
     upstream.change({ call: (seen) => resultOf(seen, '{"resultType":"complete","content":[]}') });
     expect((await call("docs__paid")).isError).toBe(false);
