@@ -22,6 +22,8 @@ export default defineConfig({
                 RUN_IDLE_MS: "86400000",
                 JOURNAL_MODE: "gathered",
                 REDACTED_FIELDS: "",
+                OTEL_EXPORTER_OTLP_ENDPOINT: "",
+                OTEL_EXPORTER_OTLP_HEADERS: "",
                 ALLOW_INSECURE_UPSTREAMS: "false",
                 ALLOWED_ORIGINS: "",
                 OIDC_ISSUER: "",

@@ -1,4 +1,4 @@
-/** Third part: what it costs to ask a call log of a million rows. */
+/** Fifth part: what it costs to ask a call log of a million rows. */
 import type { Bundles } from "./build.ts";
 import { DAYS, KEYS, SERVERS, seedCalls, TOOLS_PER_SERVER, UNTIL, USERS } from "./calls-seed.ts";
 import type { Cleanup } from "./cleanup.ts";

@@ -1,5 +1,5 @@
 /**
- * Third part: what an account of one's own costs. First the warm path, to one server with a credential of the caller's
+ * Fourth part: what an account of one's own costs. First the warm path, to one server with a credential of the caller's
  * and to the same one without; then many calls at once at the moment when that credential is due for renewal.
  */
 import { setTimeout as sleep } from "node:timers/promises";

@@ -1,4 +1,4 @@
-/** The printed form of the second part. */
+/** The printed form of the third part. */
 import type { ColdStart } from "./cold.ts";
 import { TOOLS_PER_SERVER } from "./definitions.ts";
 import { type Figures, median, medianRatio, written } from "./figures.ts";

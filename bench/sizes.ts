@@ -1,5 +1,5 @@
 /**
- * Second part: what it costs to have many registered servers. Gateways with few and with many of them run side by side
+ * Third part: what it costs to have many registered servers. Gateways with few and with many of them run side by side
  * and take turns within a round, so that a busy machine disturbs all of them alike.
  */
 import type { Bundles } from "./build.ts";

@@ -54,9 +54,10 @@ export async function startGatewayOver(
   bundles: Bundles,
   name: string,
   serverUrl: string,
+  vars: Readonly<Record<string, string>> = {},
 ): Promise<Running & { readonly key: string }> {
   const database = await startDatabase(cleanup, bundles, `${name}-storage`);
-  const gateway = await startGateway(cleanup, bundles, name, database);
+  const gateway = await startGateway(cleanup, bundles, name, database, vars);
   const { server_id } = await create(gateway, "/v1/servers", { name: "bench", server_url: serverUrl });
   const { value: key } = await createKey(gateway, [{ server_id, tools_to_execute: ["*"] }]);
   const stop = async () => {

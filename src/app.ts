@@ -17,10 +17,11 @@ import { FAILURES, failureHeaders, GatewayError } from "./failure/gateway-error.
 import { createMcpDoors } from "./gateway/mcp.routes.ts";
 import type { AppEnv } from "./http/app-env.ts";
 import { createDocs } from "./http/docs.routes.ts";
-import { mountOperations, type Operation, operation } from "./http/operation.ts";
+import { mountOperations, type Operation } from "./http/operation.ts";
 import { addressOf, checkHeaderSizes, SECURITY_HEADERS } from "./http/security.ts";
 import { nativeSurface, type Surface } from "./http/surface.ts";
 import { createOAuthDoors } from "./identity/oauth.routes.ts";
+import { resourceOf } from "./identity/resource.ts";
 import { createSignInDoors } from "./identity/sign-in.routes.ts";
 import { instructionOperations } from "./instructions/instructions.routes.ts";
 import { createMemory } from "./memory.ts";
@@ -30,20 +31,43 @@ import { registryOperations } from "./registry/registry.routes.ts";
 import { runOperations } from "./runs/runs.routes.ts";
 import { createServices, type Platform, realPlatform, type Services } from "./services.ts";
 
-const healthOperation = operation(
-  {
+const Part = z.enum(["ok", "failed"]);
+const Health = z.strictObject({
+  status: z.literal("ok"),
+  parts: z
+    .strictObject({ database: Part, tokens: Part, grants: Part, encryption: Part })
+    .optional()
+    .describe("For admins of the platform."),
+});
+
+/** Served by hand: nobody needs a credential, and one that opens nothing is nobody's. */
+const healthOperation: Operation = {
+  spec: {
     method: "GET",
     path: "/v1/health",
     needs: "anyone",
-    summary: "Whether the gateway can serve",
+    summary: "Whether the gateway can serve; for admins of the platform, each part of it",
     status: 200,
-    answer: z.strictObject({ status: z.literal("ok") }),
+    answer: Health,
   },
-  async ({ services }) => {
-    await services.health.check();
-    return { status: "ok" as const };
+  async handle(c) {
+    const { health } = c.var.services;
+    await health.check();
+    const body = { status: "ok", ...((await isPlatformAdmin(c)) ? { parts: await health.parts() } : {}) };
+    return c.json(Health.parse(body), 200);
   },
-);
+};
+
+async function isPlatformAdmin(c: Context<AppEnv>): Promise<boolean> {
+  const { headers, url } = c.req.raw;
+  if (!headers.has("Authorization")) return false;
+  const { identity, rateLimits } = c.var.services;
+  const ask = () => identity.api(headers, resourceOf(new URL(url).origin, null), undefined);
+  return rateLimits.guard(addressOf(headers), ask).then(
+    (principal) => principal.isPlatformAdmin,
+    () => false,
+  );
+}
 
 /** Every operation of the JSON API. */
 export const operations: readonly Operation[] = [

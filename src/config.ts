@@ -1,3 +1,4 @@
+import { parseKeyPairsIntoRecord } from "@opentelemetry/core";
 import * as z from "zod";
 import { refusalOf } from "./platform/guarded-fetch.ts";
 import { Secret } from "./platform/secret.ts";
@@ -53,6 +54,8 @@ const Settings = z.object({
     .default(DAY_MS),
   JOURNAL_MODE: z.enum(["gathered", "sync"]).default("gathered"),
   REDACTED_FIELDS: z.string().default(""),
+  OTEL_EXPORTER_OTLP_ENDPOINT: z.string().default(""),
+  OTEL_EXPORTER_OTLP_HEADERS: secret,
   ALLOW_INSECURE_UPSTREAMS: z.enum(["true", "false"]).default("false"),
   ALLOWED_ORIGINS: z.string().default(""),
   OIDC_ISSUER: z.string().default(""),
@@ -66,7 +69,7 @@ const Settings = z.object({
 
 /** The same, with what one setting asks of another. */
 const Consistent = Settings.superRefine((settings, context) => {
-  const problem = oidcProblem(settings);
+  const problem = oidcProblem(settings) ?? otlpProblem(settings);
   if (problem !== null) context.addIssue({ code: "custom", path: [problem[0]], message: problem[1] });
 });
 
@@ -88,6 +91,8 @@ export interface Config {
   readonly journalMode: "gathered" | "sync";
   /** Parts of names of arguments whose values are not logged, besides those of PS-35. */
   readonly redactedFields: readonly string[];
+  /** The operator's OpenTelemetry collector; null: nothing is recorded. */
+  readonly telemetry: { readonly endpoint: string; readonly headers: Readonly<Record<string, Secret>> } | null;
   /** A machine of a developer: plain http, loopback and private addresses may be contacted. */
   readonly isDevelopment: boolean;
   /** Origins whose pages may use the MCP doors, besides the gateway's own. */
@@ -140,10 +145,38 @@ export function readConfig(env: unknown): Config {
     runIdleMs: settings.RUN_IDLE_MS,
     journalMode: settings.JOURNAL_MODE,
     redactedFields: listOf(settings.REDACTED_FIELDS),
+    telemetry: telemetryOf(settings),
     isDevelopment: settings.ALLOW_INSECURE_UPSTREAMS === "true",
     allowedOrigins: listOf(settings.ALLOWED_ORIGINS),
     oidc: settings.OIDC_ISSUER === "" ? null : oidcOf(settings),
   };
+}
+
+function telemetryOf(settings: z.infer<typeof Settings>): Config["telemetry"] {
+  const endpoint = settings.OTEL_EXPORTER_OTLP_ENDPOINT.replace(/\/+$/, "");
+  if (endpoint === "") return null;
+  const headers = parseKeyPairsIntoRecord(settings.OTEL_EXPORTER_OTLP_HEADERS.reveal());
+  return {
+    endpoint,
+    headers: Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, new Secret(value)])),
+  };
+}
+
+/** Why the settings of the collector cannot be used. What its headers hold is secret, and not repeated. */
+function otlpProblem(settings: z.infer<typeof Settings>): [name: string, reason: string] | null {
+  const { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_EXPORTER_OTLP_HEADERS: given } = settings;
+  if (endpoint === "") {
+    return given.reveal() === "" ? null : ["OTEL_EXPORTER_OTLP_ENDPOINT", "There are headers for it."];
+  }
+  const refusal = refusalOf(endpoint, { allowInsecure: settings.ALLOW_INSECURE_UPSTREAMS === "true" });
+  if (refusal !== null) return ["OTEL_EXPORTER_OTLP_ENDPOINT", refusal];
+  if (/[?#]/.test(endpoint)) return ["OTEL_EXPORTER_OTLP_ENDPOINT", "It has neither query nor fragment."];
+  const read = Object.entries(parseKeyPairsIntoRecord(given.reveal()));
+  const isHeader = ([name, value]: [string, string]) =>
+    /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name) && /^[\t\x20-\x7e]*$/.test(value);
+  // What the library cannot read it leaves out, and a collector that is shown no credential takes nothing.
+  const isRead = read.length === listOf(given.reveal()).length && read.every(isHeader);
+  return isRead ? null : ["OTEL_EXPORTER_OTLP_HEADERS", "These are not pairs of name=value, separated by commas."];
 }
 
 /** What stands between commas. */

@@ -8,6 +8,7 @@ import { ExpiringMap } from "./platform/expiring-map.ts";
 import { TrustedMap } from "./platform/trusted.ts";
 import type { OpenUpstream, SessionFacts } from "./sessions/session.ts";
 import { createRunMemory, type RunMemory } from "./sessions/session-runs.ts";
+import { createTelemetryMemory, type TelemetryMemory } from "./telemetry/telemetry.ts";
 
 /** What one isolate remembers between requests: plain values only, each with a stated lifetime. */
 export interface Memory {
@@ -25,6 +26,8 @@ export interface Memory {
   readonly upstreamSessions: ExpiringMap<string, OpenUpstream>;
   /** By session, twenty milliseconds. */
   readonly journal: JournalMemory;
+  /** Spans and counters of one second, where a collector is configured. */
+  readonly telemetry: TelemetryMemory;
   /** Which sessions have no budget, for `SNAPSHOT_TTL_MS`; and the isolate's own place among others. */
   readonly runs: RunMemory;
   /** The keys whose use has been noted, to the end of its minute. */
@@ -48,6 +51,7 @@ export function createMemory(clock: Clock): Memory {
     sessions: new TrustedMap(clock, 10_000),
     upstreamSessions: new ExpiringMap(clock, 10_000),
     journal: new Map(),
+    telemetry: createTelemetryMemory(),
     runs: createRunMemory(clock),
     keyUses: new ExpiringMap(clock, 10_000),
     toolPages: new ExpiringMap(clock, PAGES_LENGTH, ({ length }) => length + PAGE_OVERHEAD),

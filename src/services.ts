@@ -68,6 +68,7 @@ import { sessionStub } from "./sessions/session.stub.ts";
 import { createSessionRuns } from "./sessions/session-runs.ts";
 import { createSessions } from "./sessions/sessions.ts";
 import { createUpstreamSessions } from "./sessions/upstream-sessions.ts";
+import { createTelemetry } from "./telemetry/telemetry.ts";
 
 /** What a test may replace. Production takes every default. */
 export interface Platform {
@@ -329,7 +330,7 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     callStore,
     runStore,
     runs: createRuns({ store: runStore, clock }),
-    health: createHealth(env),
+    health: createHealth(env, sealer),
     registry,
     bifrostKeys: createBifrostKeys({ keys: virtualKeys }),
     oauthConfigs,
@@ -375,6 +376,7 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
         clock,
       }),
     journal: createJournal({ memory: memory.journal, send: stub.journal, mode: config.journalMode, clock }),
+    telemetry: createTelemetry({ settings: config.telemetry, memory: memory.telemetry, send, clock }),
     connector,
     upstreamSessions: createUpstreamSessions({ serverOf, targetOf, sendTo, clock, ttlMs: config.snapshotTtlMs }),
   };

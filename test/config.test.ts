@@ -41,6 +41,46 @@ describe("the settings", () => {
   });
 });
 
+describe("the settings of the collector", () => {
+  const ENDPOINT = { OTEL_EXPORTER_OTLP_ENDPOINT: "https://otel.example/otlp/" };
+
+  it("are none by default", () => {
+    expect(readConfig({}).telemetry).toBeNull();
+  });
+
+  it("are its base URL, and headers as OpenTelemetry writes them", () => {
+    const OTEL_EXPORTER_OTLP_HEADERS = "Authorization=Basic%20YTpi, x-tenant = blue";
+    const { telemetry } = readConfig({ ...ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS });
+    expect(telemetry?.endpoint).toBe("https://otel.example/otlp");
+    const headers = Object.entries(telemetry?.headers ?? {}).map(([name, value]) => [name, value.reveal()]);
+    expect(headers).toEqual([
+      ["Authorization", "Basic YTpi"],
+      ["x-tenant", "blue"],
+    ]);
+    expect(JSON.stringify(telemetry)).not.toContain("YTpi");
+  });
+
+  it.each<[string, Record<string, string>]>([
+    ["OTEL_EXPORTER_OTLP_ENDPOINT", { OTEL_EXPORTER_OTLP_ENDPOINT: "http://otel.example" }],
+    ["OTEL_EXPORTER_OTLP_ENDPOINT", { OTEL_EXPORTER_OTLP_ENDPOINT: "https://10.0.0.1" }],
+    ["OTEL_EXPORTER_OTLP_ENDPOINT", { OTEL_EXPORTER_OTLP_ENDPOINT: "https://a:b@otel.example" }],
+    ["OTEL_EXPORTER_OTLP_ENDPOINT", { OTEL_EXPORTER_OTLP_ENDPOINT: "https://otel.example?key=1" }],
+    ["OTEL_EXPORTER_OTLP_ENDPOINT", { OTEL_EXPORTER_OTLP_HEADERS: "a=1" }],
+    ["OTEL_EXPORTER_OTLP_HEADERS", { ...ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS: "c4n4ry" }],
+    ["OTEL_EXPORTER_OTLP_HEADERS", { ...ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS: "a=1,c4n4ry" }],
+    ["OTEL_EXPORTER_OTLP_HEADERS", { ...ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS: "a=c4n4ry%0A" }],
+    ["OTEL_EXPORTER_OTLP_HEADERS", { ...ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS: "a b=c4n4ry" }],
+  ])("blame %s, without a word of what is secret: %o", (name, vars) => {
+    expect(() => readConfig(vars)).toThrow(name);
+    expect(() => readConfig(vars)).not.toThrow("c4n4ry");
+  });
+
+  it("may name a collector on the same machine in development", () => {
+    const vars = { OTEL_EXPORTER_OTLP_ENDPOINT: "http://127.0.0.1:4318", ALLOW_INSECURE_UPSTREAMS: "true" };
+    expect(readConfig(vars).telemetry?.endpoint).toBe("http://127.0.0.1:4318");
+  });
+});
+
 describe("the settings of the identity provider", () => {
   it("are none by default", () => {
     expect(readConfig({}).oidc).toBeNull();

@@ -44,7 +44,14 @@ export const executeOperation: Operation = {
     await services.rateLimits.request(principal);
     const call = await readCall(c);
     const { signal } = c.req.raw;
-    const about = { door: EXECUTE_PATH, self: new URL(url).origin, filters: filtersOf(headers), signal, waitUntil };
+    const about = {
+      door: EXECUTE_PATH,
+      self: new URL(url).origin,
+      headers,
+      filters: filtersOf(headers),
+      signal,
+      waitUntil,
+    };
     const response = await executeTool({ services, principal, snapshot, ...about }, call, c.var.requestId);
     // Behind the answer, so that no call waits for it (PS-8).
     if (principal.key !== null) waitUntil(services.virtualKeys.noteUse(principal.org, principal.key.virtual_key_id));

@@ -2,6 +2,7 @@
 import { GatewayError } from "../failure/gateway-error.ts";
 import { answerToolCall } from "../gateway/call-door.ts";
 import { type DoorRequest, placeWithoutSession } from "../gateway/request.ts";
+import { traceHeaders } from "../telemetry/trace-context.ts";
 import { type ExecuteCall, messageOf } from "./execute-call.ts";
 import { toolNamed } from "./execute-name.ts";
 import { executeSide } from "./execute-side.ts";
@@ -11,7 +12,7 @@ import { executeSide } from "./execute-side.ts";
  * @throws GatewayError `invalid_request` for arguments that are none, and for a name that means several tools
  */
 export function executeTool(
-  asking: Omit<DoorRequest, "slug" | "headers" | "accepts">,
+  asking: Omit<DoorRequest, "slug" | "accepts">,
   call: ExecuteCall,
   requestId: string,
 ): Promise<Response> {
@@ -20,7 +21,7 @@ export function executeTool(
   const named = toolNamed(snapshot, principal, filters, call.name);
   if (named === "ambiguous") throw new GatewayError("invalid_request", "tool name is ambiguous");
   // None of MCP's headers means anything here.
-  const request = { ...asking, headers: new Headers(), accepts: { json: true, sse: false } };
+  const request = { ...asking, headers: traceHeaders(asking.headers), accepts: { json: true, sse: false } };
   const side = executeSide(call, principal.key, requestId);
   return answerToolCall(request, side, { message, name: call.name, ...named }, placeWithoutSession(principal));
 }

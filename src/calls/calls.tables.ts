@@ -27,6 +27,7 @@ export const toolCalls = sqliteTable(
     outcome: text({
       enum: [
         ...(["ok", "tool_error", "server_error", "unsupported", "refused", "link_needed", "bridge_missing"] as const),
+        "input_required",
         ...(["upstream_failed", "upstream_timeout", "abandoned", "gateway_failed"] as const),
       ],
     })

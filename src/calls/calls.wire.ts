@@ -8,6 +8,7 @@ import * as z from "zod";
  * - `server_error`: the server answered with an error of the protocol.
  * - `unsupported`: the server answered with something that cannot be passed on to this client.
  * - `refused`: admission said no, for the `reason` (PS-10); nothing was sent.
+ * - `input_required`: the server asks its client for input; the call goes on with another request.
  * - `link_needed`: an account has to be linked with the server first.
  * - `bridge_missing`: a `stdio` server that waits for its bridge.
  * - `upstream_failed`, `upstream_timeout`: there was no answer, or none within the deadline.
@@ -16,6 +17,7 @@ import * as z from "zod";
  */
 export const Outcome = z.enum([
   ...(["ok", "tool_error", "server_error", "unsupported", "refused", "link_needed", "bridge_missing"] as const),
+  "input_required",
   ...(["upstream_failed", "upstream_timeout", "abandoned", "gateway_failed"] as const),
 ]);
 export type Outcome = z.infer<typeof Outcome>;

@@ -2,7 +2,15 @@ import { operation } from "../http/operation.ts";
 import { pageOf } from "../http/page.ts";
 import { PageQuery } from "../http/page.wire.ts";
 import { isoTime } from "../platform/clock.ts";
-import { ChangeQuery, ChangeView, Decided, DiscoveryReport, ToolPatch, ToolView } from "./catalog.wire.ts";
+import {
+  ChangeQuery,
+  ChangeView,
+  Decided,
+  DiscoveryReport,
+  GenerationView,
+  ToolPatch,
+  ToolView,
+} from "./catalog.wire.ts";
 import { diffDefinitions } from "./definition-diff.ts";
 import { INSTRUCTIONS, type ToolChange } from "./tool-change.ts";
 
@@ -10,6 +18,17 @@ const STATES = { approve: "approved", refuse: "refused" } as const;
 const SENTENCES = { approve: "Put in force", refuse: "Keep what is in force instead of" } as const;
 
 export const catalogOperations = [
+  operation(
+    {
+      method: "GET",
+      path: "/v1/generation",
+      needs: "member",
+      summary: "Read what changes with every write that agents of the org may be served differently for",
+      status: 200,
+      answer: GenerationView,
+    },
+    async ({ services, principal: { org } }) => ({ org_id: org, generation: await services.catalog.generation(org) }),
+  ),
   operation(
     {
       method: "GET",

@@ -76,7 +76,13 @@ export function createCatalog({ store, serverFor, onWritten, clock, memory, cach
     /** The snapshot of an org, at most `SNAPSHOT_TTL_MS` behind the truth (PS-7). */
     snapshotOf,
 
-    /** The same, read now: something else has shown that memory's copy is behind. */
+    /** How often what an org's agents are served has been written, as text: of the registry, and of the org. */
+    async generation(orgId: string): Promise<string> {
+      const { registry, org } = await store.generationOf(orgId);
+      return `${registry}.${org}`;
+    },
+
+    /** A snapshot that is read now: something else has shown that memory's copy is behind. */
     snapshotAnew(orgId: string, waitUntil: WaitUntil): Promise<Snapshot> {
       memory.delete(orgId);
       return snapshotOf(orgId, waitUntil);

@@ -1,5 +1,10 @@
 import * as z from "zod";
 
+export const GenerationView = z.strictObject({
+  org_id: z.string(),
+  generation: z.string().describe("Opaque; another one after each such write."),
+});
+
 export const ToolView = z.strictObject({
   name: z.string(),
   title: z.string().nullable(),

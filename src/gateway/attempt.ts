@@ -8,6 +8,7 @@ import { scopesAskedFor } from "../credentials/challenge.ts";
 import type { Send } from "../platform/guarded-fetch.ts";
 import type { ServerRecord } from "../registry/server-record.ts";
 import { PARKED, parkedIn } from "../sessions/parked.ts";
+import { carry } from "../telemetry/trace-context.ts";
 import type { ResponseSource } from "./client-side.ts";
 import type { ClientRequest, RequestEvent, Resume, Subject, UpstreamDeps } from "./perform.ts";
 import { relayedRequest } from "./relayed-id.ts";
@@ -82,8 +83,11 @@ export async function* attemptRequest(
   const told = client === null || asks !== "refused" ? client : { ...client, capabilities: {} };
   const { headers, hasTasks } = request;
   const forwarding = { message, name: subject.name, session, ownId, headers, client: told, hasTasks };
+  const context = { meta: message.meta, isModern: era === "modern" };
   const outgoing =
-    resume === null ? side.request(forwarding, era) : { headers: sessionHeadersOf(session), body: resume.answer ?? "" };
+    resume === null
+      ? carry(side.request(forwarding, era), request.trace.context(), context)
+      : { headers: sessionHeadersOf(session), body: resume.answer ?? "" };
   const send = deps.sendTo(record, upstream);
   const timeoutMs = record.timeout_ms ?? CALL_TIMEOUT_MS;
   const deadline = startDeadline(timeoutMs, request.left);

@@ -1,8 +1,10 @@
 /** A tool call at a door: `tools/call` for clients of either era, and what every door does with a call. */
 import type { Server, Snapshot, Tool } from "../catalog/snapshot.ts";
+import { type CallTrace, untraced } from "../telemetry/call-trace.ts";
+import { contextOf } from "../telemetry/trace-context.ts";
 import { answerCall, messageResponse } from "./answer.ts";
 import { GONE } from "./attempt.ts";
-import type { ClientMessage } from "./client-message.ts";
+import { CLAIM, type ClientMessage } from "./client-message.ts";
 import type { CallSide, ClientSide } from "./client-side.ts";
 import type { ClientRequest } from "./perform.ts";
 import { type DoorRequest, type Place, serverOfDoor } from "./request.ts";
@@ -56,8 +58,10 @@ export function answerToolCall(
   },
   place: Place,
 ): Promise<Response> {
-  const { services, filters, door } = request;
-  return answerRequest(request, side, call.message, place, (from) =>
+  const { services, filters, door, headers, waitUntil } = request;
+  const era = !door.startsWith("/mcp") ? null : CLAIM in call.message.meta ? "modern" : "legacy";
+  const trace = services.telemetry.trace({ ...call, headers, era, waitUntil });
+  return answerRequest(request, side, call.message, { place, trace }, (from) =>
     callTool(services.toolCalls, { ...from, ...call, filters, door }),
   );
 }
@@ -70,8 +74,11 @@ export function serveServerRequest(
   place: Place,
   server: Server,
 ): Promise<Response> {
-  const { toolCalls } = request.services;
-  return answerRequest(request, side, message, place, (from) => callServer(toolCalls, from, server));
+  const { headers, services } = request;
+  const trace = untraced(contextOf({ meta: message.meta, headers }));
+  return answerRequest(request, side, message, { place, trace }, (from) =>
+    callServer(services.toolCalls, from, server),
+  );
 }
 
 /** Answers with what comes of a request, and ends it when its client leaves or says that it waits no longer. */
@@ -79,10 +86,11 @@ function answerRequest(
   request: Omit<DoorRequest, "slug">,
   side: CallSide,
   message: ClientMessage,
-  { name, id, upstream }: Place,
+  { place, trace }: { readonly place: Place; readonly trace: CallTrace },
   perform: (from: ClientRequest) => AsyncGenerator<CallEvent, void>,
 ): Promise<Response> {
   const { services, principal, snapshot, door, self, headers, accepts, signal, waitUntil } = request;
+  const { name, id, upstream } = place;
   const left = new AbortController();
   const leave = () => {
     if (side.leavingCancels) left.abort();
@@ -103,6 +111,7 @@ function answerRequest(
     isResumable: id !== null && door !== "/mcp",
     left: left.signal,
     waitUntil,
+    trace,
   });
   const watched =
     id === null || message.id === null
@@ -110,10 +119,12 @@ function answerRequest(
       : watch(events, JSON.stringify(JSON.parse(message.id)), () => left.abort());
   return answerCall(watched, {
     accepts,
-    record: (row) =>
-      row === null
-        ? { stored: Promise.resolve(), isAwaited: false }
-        : { stored: services.journal.record(name, row), isAwaited: services.journal.mode === "sync" },
+    record(row) {
+      if (row === null) return { stored: Promise.resolve(), isAwaited: false };
+      const journal = { stored: services.journal.record(name, row), isAwaited: services.journal.mode === "sync" };
+      trace.answered(row, journal);
+      return journal;
+    },
     waitUntil,
     onLeft: leave,
   });

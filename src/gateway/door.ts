@@ -10,7 +10,7 @@ const LOOPBACK_HOSTS = new Set(["localhost", "127.0.0.1", "[::1]"]);
 const EXPOSED_HEADERS = "Mcp-Session-Id, WWW-Authenticate, X-Request-Id";
 const REQUEST_HEADERS = [
   "authorization, content-type, accept, x-api-key, x-bf-vk, last-event-id",
-  "mcp-session-id, mcp-protocol-version, mcp-method, mcp-name",
+  "mcp-session-id, mcp-protocol-version, mcp-method, mcp-name, traceparent, tracestate",
   "x-bf-mcp-include-clients, x-bf-mcp-include-tools",
 ].join(", ");
 

@@ -9,7 +9,7 @@ import { BREAKAGES } from "../connector/handshake.ts";
 import type { UpstreamClient } from "../connector/server-request.ts";
 import type { Link } from "../credentials/flows.ts";
 import type { NoLease } from "../credentials/lease.ts";
-import { type Asker, NO_LEASE } from "../credentials/leases.ts";
+import { type Asker, type LeasedToken, NO_LEASE } from "../credentials/leases.ts";
 import { type Owner, SERVER_ITSELF } from "../credentials/owner.ts";
 import type { TargetOf } from "../credentials/target.ts";
 import { jwtAmong } from "../identity/credential.ts";
@@ -20,6 +20,7 @@ import type { Send } from "../platform/guarded-fetch.ts";
 import { DEFAULT_TIMEOUT_MS, type ServerRecord } from "../registry/server-record.ts";
 import type { UpstreamPlace } from "../sessions/session.ts";
 import type { UpstreamOpened } from "../sessions/upstream-sessions.ts";
+import type { CallTrace } from "../telemetry/call-trace.ts";
 import { type Answer, type Attempt, attemptRequest, MAX_TRIES, type NoAnswer, type Progress } from "./attempt.ts";
 import type { ClientMessage } from "./client-message.ts";
 import type { CallSide, ShapedResponse, StreamPlace } from "./client-side.ts";
@@ -99,6 +100,7 @@ export interface ClientRequest {
   readonly left: AbortSignal;
   /** Keeps work alive behind the answer. */
   readonly waitUntil: (work: Promise<unknown>) => void;
+  readonly trace: CallTrace;
 }
 
 /** What a request is about. */
@@ -196,12 +198,19 @@ async function* exchangeOnce(
   const { record } = subject.server;
   const end = (response: ShapedResponse): Ended => ({ kind: "ended", response });
   const asker = askerOf(request);
-  let targeted = await deps.targetOf(record, asker);
+  const lease = async (refused?: LeasedToken) => {
+    const endLease = request.trace.begin("lease");
+    const found = await deps.targetOf(record, asker, refused);
+    endLease(found.ok ? undefined : found.why);
+    return found;
+  };
+  let targeted = await lease();
   if (!targeted.ok) return end(await withoutCredential(deps, request, subject, targeted.why, []));
   let lost: UpstreamSession | null = null;
   for (;;) {
     progress.tries++;
     const { target } = targeted;
+    const endUpstream = request.trace.begin("upstream");
     const session = await sessionFor(deps, request, subject, target, lost);
     const attempt =
       "failure" in session
@@ -213,6 +222,7 @@ async function* exchangeOnce(
             { target, session: session.session, resume, isRepeat },
             progress,
           );
+    endUpstream(attempt.kind === "failed" ? codeOf(attempt) : undefined);
     if (attempt.kind !== "failed") return attempt;
     const { retry } = attempt;
     const isAgain =
@@ -227,7 +237,7 @@ async function* exchangeOnce(
     if (isOver) return end(failed(request, subject, attempt));
     lost = retry === "new session" && "session" in session ? session.session : null;
     if (retry !== "new token") continue;
-    targeted = await deps.targetOf(record, asker, target.token);
+    targeted = await lease(target.token);
     if (!targeted.ok) return end(await withoutCredential(deps, request, subject, targeted.why, []));
   }
 }
@@ -295,6 +305,10 @@ async function sessionFor(
   return { failure: { kind: "failed", reason, retry: "never", ...waited } };
 }
 
+function codeOf({ timeoutMs }: Pick<NoAnswer, "timeoutMs">) {
+  return timeoutMs === undefined ? "upstream_failed" : "upstream_timeout";
+}
+
 /** The answer to a request that brought none of its server. */
 export function failed(
   { side, message, left }: Pick<ClientRequest, "side" | "message" | "left">,
@@ -302,7 +316,7 @@ export function failed(
   { reason, ...waited }: NoAnswer,
 ): ShapedResponse {
   const timeoutMs = waited.timeoutMs ?? null;
-  const code = timeoutMs === null ? "upstream_failed" : "upstream_timeout";
+  const code = codeOf(waited);
   const text = `${subject.failed} ${reason}`;
   return {
     ...side.failure({ code, reason, text, timeoutMs }, message),

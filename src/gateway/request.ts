@@ -9,6 +9,7 @@ import type { Identity } from "../identity/identity.ts";
 import type { Principal } from "../identity/principal.ts";
 import { defaultSessionName, plainPlace, type UpstreamPlace } from "../sessions/session.ts";
 import type { Sessions } from "../sessions/sessions.ts";
+import type { Telemetry } from "../telemetry/telemetry.ts";
 import type { Accepts } from "./answer.ts";
 import type { IntroductionDeps } from "./introduce.ts";
 import type { ToolCallDeps } from "./tool-call.ts";
@@ -25,6 +26,7 @@ export interface DoorServices {
   readonly toolLists: ToolListDeps;
   readonly introductions: IntroductionDeps;
   readonly journal: Journal;
+  readonly telemetry: Telemetry;
 }
 
 export interface DoorRequest {

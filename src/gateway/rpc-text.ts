@@ -3,6 +3,7 @@ import { cut, type Outcome } from "../calls/call.ts";
 import type { Received } from "../connector/exchange.ts";
 import type { RpcError } from "../failure/json-rpc.ts";
 import { applyEdits, type Edit, editMembers, memberOf } from "../platform/json-text.ts";
+import { isObject } from "../platform/json-value.ts";
 import type { ClientMessage } from "./client-message.ts";
 
 /** @param id JSON text; null leaves the member out (P-3). */
@@ -30,6 +31,19 @@ export function outcomeOf({ value }: Received): { ok: boolean; outcome: Outcome;
   return isError
     ? { ok: false, outcome: "tool_error", error: "tool returned an error" }
     : { ok: true, outcome: "ok", error: null };
+}
+
+/** What it says of a round that ends with a question: nothing is done yet, so that nothing is charged. */
+export const ASKED_FIRST = {
+  ok: false,
+  outcome: "input_required",
+  error: "the server asks for input first",
+} as const;
+
+/** The same of a modern server's response to a modern client: it may ask for input, and then the call is not over. */
+export function outcomeOfRound(received: Received): ReturnType<typeof outcomeOf> {
+  const { result } = received.value;
+  return isObject(result) && result["resultType"] === "input_required" ? ASKED_FIRST : outcomeOf(received);
 }
 
 /** The edit that gives a response the id that the client knows. */

@@ -45,6 +45,7 @@ export async function* callTool(deps: ToolCallDeps, call: ToolCall): AsyncGenera
   const created_at = deps.clock();
   const progress: Progress = { tries: 0, attempts: 0, upstreamStart: null };
   const { principal, filters, server } = call;
+  const endDecision = call.trace.begin("decision");
   const admission = admit(principal, filters, server, call.tool);
   const call_id = deps.newId("call");
   let run: RunMark = { run_id: null, entered: deps.runs.stamp() };
@@ -56,17 +57,20 @@ export async function* callTool(deps: ToolCallDeps, call: ToolCall): AsyncGenera
     return { kind: "response", response, row: rowOf(deps, { id: call_id, ...run, reason }, call, response, timing) };
   };
   if (server?.record.connection_type === "stdio" && admitServer(principal, filters, server) === null) {
+    endDecision("bridge_missing");
     const text = `server '${server.record.name}' is ${WAITING_FOR_BRIDGE}`;
     const failure = { code: "bridge_missing", reason: text, text, timeoutMs: null } as const;
     yield finish({ ...call.side.failure(failure, call.message), ok: false, outcome: failure.code, error: text });
     return;
   }
   if (!admission.allowed) {
+    endDecision(admission.reason);
     const shaped = call.side.refusal(admission.reason, call.name, call.message);
     yield finish({ ...shaped, ok: false, outcome: "refused", error: "the tool is unknown or not allowed" });
     return;
   }
   const entry = await enterRun(deps.runs, call, admission.tool, { call_id, run });
+  endDecision(entry.reason ?? entry.response?.outcome);
   run = entry.run;
   if (entry.response !== null) {
     reason = entry.reason;

@@ -16,6 +16,7 @@ import { modernClient } from "../../src/gateway/modern/client-side.ts";
 import type { DoorRequest } from "../../src/gateway/request.ts";
 import type { Principal } from "../../src/identity/principal.ts";
 import { plainPlace } from "../../src/sessions/session.ts";
+import { untraced } from "../../src/telemetry/call-trace.ts";
 import { type Given, given, headersOf, principal, registry } from "../support/registries.ts";
 
 /** What came of a call: the tool that was called, or why none was, and the answer's status. */
@@ -46,11 +47,13 @@ function doors(snapshot: Snapshot, who: Principal, wish: Given) {
           return { content: [] };
         },
       },
+      states: { open: async ({ message }: { message: unknown }) => ({ message, resume: null }) },
       runs: { stamp: () => 0, admit: async () => ({ kind: "unasked" }) },
       loggedArguments: () => null,
       clock: () => 0,
       newId: () => "call",
     },
+    telemetry: { trace: () => untraced(null) },
     journal: { mode: "sync", record: async (_: string, row: CallRow) => void rows.push(row) },
   };
   const base = {

@@ -147,6 +147,8 @@ describe("a modern client of a legacy server", () => {
     );
     expect(await lastOf(late)).toMatchObject({ result: { isError: true } });
     expect(upstream.calls()).toHaveLength(1);
+    const outcomes = (await agent.rows()).map(({ outcome }) => outcome);
+    expect(outcomes.toSorted()).toEqual(["input_required", "input_required", "ok", "upstream_failed"]);
   });
 
   it("that has not said it can be asked that is not asked, and the server is told so [P-17]", async () => {

@@ -20,6 +20,8 @@ const MODERN_META =
   '"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{"elicitation":{}}';
 const MODERN_HEADERS = { "MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call" };
 
+const TRACEPARENT = "00-8f3c1d5e7a9b40c2d4e6f80a1b2c3d4e-1a2b3c4d5e6f7081-01";
+
 describe("a modern call to a modern server", () => {
   it("changes nothing but the tool's name, in the body and in Mcp-Name [P-44]", async () => {
     const result = RESULT.replace("{", '{"resultType":"future",');
@@ -76,7 +78,7 @@ describe("a modern call to a legacy server", () => {
         `{"jsonrpc":"2.0","id":${idOf(seen)},"result":${RESULT}}`,
       ),
     );
-    const meta = `{${MODERN_META},"io.modelcontextprotocol/logLevel":"warning","progressToken":"p-1","vendor/x":1.0,"traceparent":"t"}`;
+    const meta = `{${MODERN_META},"io.modelcontextprotocol/logLevel":"warning","progressToken":"p-1","vendor/x":1.0,"traceparent":"${TRACEPARENT}"}`;
     const body = `{"jsonrpc":"2.0","id":"c-1","method":"tools/call","params":{"name":"a.b","arguments":${ARGUMENTS},"_meta":${meta}}}`;
     const response = await agent.post("/mcp/docs", body, { ...MODERN_HEADERS, "Mcp-Name": "a.b" });
     const sent = (await response.text()).split("\n").filter((line) => line.startsWith("data: "));
@@ -91,7 +93,7 @@ describe("a modern call to a legacy server", () => {
     const ownId = JSON.stringify(call?.message["id"]);
     expect(call?.text).toBe(
       `{"jsonrpc":"2.0","id":${ownId},"method":"tools/call","params":{"name":"a.b","arguments":${ARGUMENTS},` +
-        `"_meta":{"progressToken":${ownId},"vendor/x":1.0,"traceparent":"t"}}}`,
+        `"_meta":{"progressToken":${ownId},"vendor/x":1.0,"traceparent":"${TRACEPARENT}"}}}`,
     );
     expect(call?.headers.has("Mcp-Method")).toBe(false);
   });

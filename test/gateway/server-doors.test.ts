@@ -9,7 +9,7 @@ const CAPABILITIES = {
   completions: {},
   logging: {},
   experimental: { "x/y": {} },
-  tasks: { list: {} },
+  tasks: { list: {}, cancel: {} },
 };
 const RESULTS: Readonly<Record<string, string>> = {
   "prompts/list": '{"prompts":[{"name":"p","x":1.0}],"nextCursor":""}',
@@ -73,8 +73,9 @@ describe.each(CELLS)("a %s client of a %s server", (client, era) => {
         ? await agent.modern("/mcp/docs", "server/discover")
         : await agent.legacy("/mcp/docs", "initialize", { protocolVersion: "2025-11-25", capabilities: {} });
     const { result } = await response.json<{ result: { capabilities: unknown } }>();
-    const { tasks: _, ...carried } = CAPABILITIES;
-    expect(result.capabilities).toEqual({ ...carried, tools: { listChanged: true } });
+    const { tasks, ...carried } = CAPABILITIES;
+    const own = client === "legacy" && era === "legacy" ? { tasks: { cancel: tasks.cancel } } : {};
+    expect(result.capabilities).toEqual({ ...carried, ...own, tools: { listChanged: true } });
     expect(upstream.seen.length).toBe(before);
   });
 

@@ -8,7 +8,16 @@ import type { ClientMessage } from "../client-message.ts";
 import { type ClientSide, linkText, type ShapedResponse } from "../client-side.ts";
 import { LINK_ANSWER, toLegacyServer, toModernServer } from "../forwarding.ts";
 import { rankOf } from "../log-level.ts";
-import { errorText, idEdit, outcomeOf, progressFor, resultEdit, resultText, unknownTool } from "../rpc-text.ts";
+import {
+  errorText,
+  idEdit,
+  outcomeOf,
+  outcomeOfRound,
+  progressFor,
+  resultEdit,
+  resultText,
+  unknownTool,
+} from "../rpc-text.ts";
 import { CAPABILITIES, LOG_LEVEL } from "./ladder.ts";
 import { ASKING_METHODS } from "./relay-input.ts";
 
@@ -32,7 +41,8 @@ export const modernClient: ClientSide = {
     if (era === "legacy" && serverInfo !== null) put["_meta"] = metaWith(received.text, serverInfo);
     const edits = idEdit(received, id);
     if (Object.keys(put).length > 0) edits.push(...resultEdit(received.text, put, []));
-    return { text: applyEdits(received.text, edits), status: 200, ...outcomeOf(received) };
+    const outcome = era === "modern" ? outcomeOfRound(received) : outcomeOf(received);
+    return { text: applyEdits(received.text, edits), status: 200, ...outcome };
   },
 
   notification(received, _, message) {

@@ -8,7 +8,7 @@ import type { Answer, Attempt } from "../attempt.ts";
 import type { ShapedResponse } from "../client-side.ts";
 import { type InputAsked, inputText } from "../input-asked.ts";
 import type { ClientRequest, Subject } from "../perform.ts";
-import { resultEdit, resultText } from "../rpc-text.ts";
+import { ASKED_FIRST, resultEdit, resultText } from "../rpc-text.ts";
 import { CAPABILITIES } from "./ladder.ts";
 import { ASKED, type RequestStates } from "./request-state.ts";
 
@@ -53,7 +53,7 @@ export async function relayParked(
     `"_meta":${JSON.stringify({ "io.modelcontextprotocol/serverInfo": POSTERN })}`,
   ];
   const text = resultText(`{${members.join(",")}}`, request.message.id ?? "null");
-  return { text, status: 200, ok: true, outcome: "ok", error: null };
+  return { text, status: 200, ...ASKED_FIRST };
 }
 
 /** A server's request as a question, without the name that only the legacy era gives to links. */
