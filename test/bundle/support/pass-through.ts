@@ -29,7 +29,8 @@ export async function startPassThrough(to: string, added: Readonly<Record<string
   const { hostname, port } = new URL(to);
   const server = createServer((incoming, outgoing) => {
     const { method, url, headers } = incoming;
-    const onward = request({ hostname, port, method, path: url, headers: { ...headers, ...added } });
+    // A connection of its own, which nobody ends between two requests.
+    const onward = request({ hostname, port, method, path: url, headers: { ...headers, ...added }, agent: false });
     const passing = { body: "", isLeft: false };
     passed.push(passing);
     incoming.on("data", (chunk: Buffer) => {
