@@ -23,6 +23,7 @@ const WAITS_FOR_BRIDGE: readonly Partial<Cell>[] = [
   { does: "elicitation", server: "every-thing" },
   { does: "elicitation", server: "super" },
   { does: "elicitation", server: "old-thing" },
+  // Of a call that could be asked something, such a server does not hear that the client has left.
   { does: "cancelling", server: "old-thing", client: "modern" },
 ];
 
