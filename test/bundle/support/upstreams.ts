@@ -95,14 +95,14 @@ export interface LiveUpstream extends Pick<Upstream, "label" | "name" | "eras" |
   readonly progressing: ToolArgs;
   /** Asks the user by a form; or why the server has no such tool for anybody. */
   readonly eliciting: ToolArgs | string;
-  /** Takes longer than a test waits for anything. */
+  /** Reports progress soon, and takes longer than a test waits for anything. */
   readonly slow: ToolArgs;
 }
 
 const OF_EVERYTHING = {
   progressing: { tool: "trigger-long-running-operation", args: { duration: 0.15, steps: 3 } },
   eliciting: { tool: "trigger-elicitation-request", args: {} },
-  slow: { tool: "trigger-long-running-operation", args: { duration: 20, steps: 2 } },
+  slow: { tool: "trigger-long-running-operation", args: { duration: 20, steps: 100 } },
 } as const;
 
 export const LIVE_UPSTREAMS: readonly LiveUpstream[] = [
