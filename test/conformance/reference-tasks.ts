@@ -14,7 +14,7 @@ import {
   ProtocolErrorCode,
 } from "@modelcontextprotocol/server";
 import * as z from "zod";
-import { text } from "./reference-tools.ts";
+import { report, text } from "./reference-tools.ts";
 
 const EXTENSION = "io.modelcontextprotocol/tasks";
 /** What servers that have the extension say of themselves. */
@@ -198,12 +198,14 @@ function addTaskTools(server: McpServer, isPossible: () => boolean, begin: (work
     description: "Computes for some time, as a task if it may",
     inputSchema: z.object({ seconds: z.number(), label: z.string().optional() }),
   };
-  server.registerTool("slow_compute", slow, async ({ seconds, label = "" }, { mcpReq }) => {
+  server.registerTool("slow_compute", slow, async ({ seconds, label = "" }, ctx) => {
     const work = async ({ signal }: Pick<Worker, "signal">) => {
       await sleep(seconds * SECOND_MS, undefined, { signal });
       return text(`Computed ${label}`);
     };
-    return isPossible() ? begin(work) : work(mcpReq);
+    if (isPossible()) return begin(work);
+    await report(ctx, 0);
+    return work(ctx.mcpReq);
   });
   server.registerTool("failing_job", { description: "A task whose tool fails" }, () =>
     begin(async ({ signal }) => {

@@ -125,7 +125,7 @@ export function addTools(server: McpServer, listeners: Listeners): void {
   );
 }
 
-async function report({ mcpReq }: ServerContext, progress: number): Promise<void> {
+export async function report({ mcpReq }: ServerContext, progress: number): Promise<void> {
   const progressToken = mcpReq._meta?.progressToken;
   if (progressToken === undefined) return;
   await mcpReq.notify({ method: "notifications/progress", params: { progressToken, progress, total: 100 } });

@@ -4,6 +4,7 @@ import { Client as ClientV1 } from "@modelcontextprotocol/sdk/client/index.js";
 import { SSEClientTransport } from "@modelcontextprotocol/sdk/client/sse.js";
 import { StreamableHTTPClientTransport as TransportV1 } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js";
+import { ElicitRequestSchema } from "@modelcontextprotocol/sdk/types.js";
 
 /** What a call gives, without what only one era knows. */
 export interface ToolResult {
@@ -18,11 +19,25 @@ export interface Connection {
   /** The era that the client has settled on. */
   readonly era: "legacy" | "modern";
   toolNames(): Promise<string[]>;
+  /** What the server has beside tools. */
+  contents(): Promise<Contents>;
   /** @throws Error with a `code` for a JSON-RPC error. */
-  call(name: string, args: Record<string, unknown>, onProgress?: (progress: Progress) => void): Promise<ToolResult>;
+  call(
+    name: string,
+    args: Record<string, unknown>,
+    onProgress?: (progress: Progress) => void,
+    signal?: AbortSignal,
+  ): Promise<ToolResult>;
   /** Ends the session, where there is one. */
   terminate(): Promise<void>;
   close(): Promise<void>;
+}
+
+/** Names of prompts, and URIs of resources and of their templates, sorted; or the code of a refusal. */
+export interface Contents {
+  readonly prompts: readonly string[] | number;
+  readonly resources: readonly string[] | number;
+  readonly templates: readonly string[] | number;
 }
 
 export interface Progress {
@@ -40,6 +55,8 @@ export interface ConnectOptions {
    * by an error, which is its caller's to act on.
    */
   readonly onLink?: (url: string) => Promise<void>;
+  /** Fills in a form that a server asks for; with it, the client says that it shows forms to people. */
+  readonly onForm?: (message: string) => Record<string, string>;
 }
 
 export interface ClientKind {
@@ -74,16 +91,25 @@ function v1(
     async connect(url, options = {}) {
       const [transport, terminate = async () => {}] = open(new URL(url), transportOptions(options));
       const client = new ClientV1(ME, { capabilities: capabilitiesOf(options) });
+      const { onForm } = options;
+      if (onForm !== undefined) {
+        client.setRequestHandler(ElicitRequestSchema, ({ params }) => ({
+          action: "accept",
+          content: onForm(params.message),
+        }));
+      }
       await client.connect(transport);
       return {
         sessionId: transport.sessionId ?? null,
         era: "legacy",
         toolNames: async () => (await client.listTools()).tools.map(({ name }) => name),
-        call: async (name, args, onprogress) =>
+        contents: () => contentsOf(client),
+        call: async (name, args, onprogress, signal) =>
           resultOf(
             await client.callTool({ name, arguments: args }, undefined, {
               ...TIMEOUT,
               ...(onprogress && { onprogress }),
+              ...(signal && { signal }),
             }),
           ),
         terminate,
@@ -108,12 +134,15 @@ function v2Client(label: string, era: "legacy" | "modern", clientOptions: Client
     async connect(url, options = {}) {
       const transport = new StreamableHTTPClientTransport(new URL(url), transportOptions(options));
       const client = new ClientV2(ME, { ...clientOptions, capabilities: capabilitiesOf(options) });
-      const { onLink } = options;
-      if (onLink !== undefined) {
+      const { onLink, onForm } = options;
+      if (onLink !== undefined || onForm !== undefined) {
         client.setRequestHandler("elicitation/create", async ({ params }) => {
-          if (params.mode !== "url") throw new Error("no link");
-          await onLink(params.url);
-          return { action: "accept" };
+          if (params.mode === "url" && onLink !== undefined) {
+            await onLink(params.url);
+            return { action: "accept" };
+          }
+          if (params.mode === "url" || onForm === undefined) throw new Error("nothing of that mode");
+          return { action: "accept", content: onForm(params.message) };
         });
       }
       await client.connect(transport);
@@ -121,8 +150,14 @@ function v2Client(label: string, era: "legacy" | "modern", clientOptions: Client
         sessionId: transport.sessionId ?? null,
         era: client.getProtocolEra() ?? "legacy",
         toolNames: async () => (await client.listTools()).tools.map(({ name }) => name),
-        call: async (name, args, onprogress) =>
-          resultOf(await client.callTool({ name, arguments: args }, { ...TIMEOUT, ...(onprogress && { onprogress }) })),
+        contents: () => contentsOf(client),
+        call: async (name, args, onprogress, signal) =>
+          resultOf(
+            await client.callTool(
+              { name, arguments: args },
+              { ...TIMEOUT, ...(onprogress && { onprogress }), ...(signal && { signal }) },
+            ),
+          ),
         terminate: () => transport.terminateSession(),
         close: () => client.close(),
       };
@@ -138,8 +173,28 @@ export const v2Pinned = v2Client("a v2 client pinned to modern", "modern", {
 
 export const SDK_CLIENTS = [v1Client, v2Legacy, v2Auto, v2Pinned];
 
-function capabilitiesOf({ onLink }: ConnectOptions) {
-  return onLink === undefined ? {} : { elicitation: { url: {} } };
+function capabilitiesOf({ onLink, onForm }: ConnectOptions) {
+  if (onLink === undefined && onForm === undefined) return {};
+  return { elicitation: { ...(onLink && { url: {} }), ...(onForm && { form: {} }) } };
+}
+
+/** What both SDKs have in common. */
+interface Lister {
+  listPrompts(): Promise<{ prompts: { name: string }[] }>;
+  listResources(): Promise<{ resources: { uri: string }[] }>;
+  listResourceTemplates(): Promise<{ resourceTemplates: { uriTemplate: string }[] }>;
+}
+
+async function contentsOf(client: Lister): Promise<Contents> {
+  const orCode = (names: Promise<string[]>) =>
+    names.then((all) => all.sort()).catch((error: { code: number }) => error.code);
+  return {
+    prompts: await orCode(client.listPrompts().then(({ prompts }) => prompts.map(({ name }) => name))),
+    resources: await orCode(client.listResources().then(({ resources }) => resources.map(({ uri }) => uri))),
+    templates: await orCode(
+      client.listResourceTemplates().then(({ resourceTemplates }) => resourceTemplates.map((each) => each.uriTemplate)),
+    ),
+  };
 }
 
 function transportOptions({ key, onSent }: ConnectOptions) {

@@ -1,11 +1,20 @@
 import { once } from "node:events";
 import { createServer, request } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, Socket } from "node:net";
 import { pipeline } from "node:stream/promises";
 import type { Running } from "./running.ts";
 
 export interface PassThrough extends Running {
   readonly origin: string;
+  /** What has passed so far. */
+  readonly passed: readonly Passed[];
+}
+
+export interface Passed {
+  /** The text of the body, as far as it has come. */
+  body: string;
+  /** Whether the client has left before the end of the answer. */
+  isLeft: boolean;
 }
 
 /**
@@ -16,11 +25,23 @@ export interface PassThrough extends Running {
  */
 export async function startPassThrough(to: string, added: Readonly<Record<string, string>> = {}): Promise<PassThrough> {
   const lines: string[] = [];
+  const passed: Passed[] = [];
   const { hostname, port } = new URL(to);
   const server = createServer((incoming, outgoing) => {
     const { method, url, headers } = incoming;
-    const onward = request({ hostname, port, method, path: url, headers: { ...headers, ...added } });
-    outgoing.once("close", () => onward.destroy());
+    // A connection of its own, which nobody ends between two requests.
+    const onward = request({ hostname, port, method, path: url, headers: { ...headers, ...added }, agent: false });
+    const passing = { body: "", isLeft: false };
+    passed.push(passing);
+    incoming.on("data", (chunk: Buffer) => {
+      passing.body += chunk.toString();
+    });
+    outgoing.once("close", () => {
+      passing.isLeft = !outgoing.writableFinished;
+      // Abruptly: workerd does not notice a client that has closed its end only, until it writes to it.
+      if (passing.isLeft && onward.socket instanceof Socket) onward.socket.resetAndDestroy();
+      else onward.destroy();
+    });
     const lost = (error: unknown) => {
       lines.push(`${method} ${url}: ${error}`);
       outgoing.destroy();
@@ -37,6 +58,7 @@ export async function startPassThrough(to: string, added: Readonly<Record<string
   await once(server, "listening");
   return {
     origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    passed,
     logs: () => [...lines],
     async stop() {
       server.closeAllConnections();

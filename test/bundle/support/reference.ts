@@ -3,6 +3,7 @@ import {
   createMcpHandler,
   type EventStore,
   hostHeaderValidationResponse,
+  isLegacyRequest,
   type JSONRPCMessage,
   localhostAllowedHostnames,
   localhostAllowedOrigins,
@@ -20,6 +21,8 @@ export interface Reference extends Running {
   readonly modern: string;
   /** Speaks 2025-11-25 and earlier, in sessions whose streams can be resumed. */
   readonly legacy: string;
+  /** Speaks to each client in its own era. */
+  readonly both: string;
 }
 
 export async function startReference(): Promise<Reference> {
@@ -35,11 +38,14 @@ export async function startReference(): Promise<Reference> {
     const { pathname } = new URL(request.url);
     lines.push(`${request.method} ${pathname}`);
     if (pathname === "/modern") return modern.fetch(request);
-    return pathname === "/legacy" ? legacy.fetch(request) : new Response(null, { status: 404 });
+    if (pathname === "/legacy") return legacy.fetch(request);
+    if (pathname !== "/both") return new Response(null, { status: 404 });
+    return (await isLegacyRequest(request)) ? legacy.fetch(request) : modern.fetch(request);
   }, onError);
   return {
     modern: `${web.origin}/modern`,
     legacy: `${web.origin}/legacy`,
+    both: `${web.origin}/both`,
     logs: () => [...lines],
     async stop() {
       await Promise.all([modern.close(), legacy.close()]);

@@ -9,6 +9,9 @@ import type { Running } from "./running.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..", "..");
 const MODULES = join(ROOT, "node_modules");
+const EVERYTHING = join(MODULES, "@modelcontextprotocol", "server-everything", "dist", "index.js");
+const MCP_PROXY = join(MODULES, "mcp-proxy", "dist", "bin", "mcp-proxy.mjs");
+const SUPERGATEWAY = join(MODULES, "supergateway", "dist", "index.js");
 const READY_MS = 30_000;
 const PROBE_PAUSE_MS = 50;
 
@@ -25,8 +28,7 @@ export interface ServerProcess extends Running {
  */
 export async function startEverything(port?: number): Promise<ServerProcess> {
   const at = port ?? (await freePort());
-  const script = join(MODULES, "@modelcontextprotocol", "server-everything", "dist", "index.js");
-  return startServer(urlOf(at), script, ["streamableHttp"], { env: { PORT: `${at}` } });
+  return startServer(urlOf(at), EVERYTHING, ["streamableHttp"], { env: { PORT: `${at}` } });
 }
 
 /**
@@ -36,8 +38,22 @@ export async function startEverything(port?: number): Promise<ServerProcess> {
  */
 export async function startEverythingOverSse(port?: number): Promise<ServerProcess> {
   const at = port ?? (await freePort());
-  const script = join(MODULES, "@modelcontextprotocol", "server-everything", "dist", "index.js");
-  return startServer(urlOf(at, "/sse"), script, ["sse"], { env: { PORT: `${at}` } });
+  return startServer(urlOf(at, "/sse"), EVERYTHING, ["sse"], { env: { PORT: `${at}` } });
+}
+
+/** `server-everything` behind `mcp-proxy`, which serves both eras at one URL, and one program to all. */
+export async function startEverythingBehindMcpProxy(): Promise<ServerProcess> {
+  const port = await freePort();
+  const args = ["--port", `${port}`, "--host", "127.0.0.1", "--", process.execPath, EVERYTHING, "stdio"];
+  return startServer(urlOf(port), MCP_PROXY, args, {});
+}
+
+/** `server-everything` behind `supergateway`: legacy; each session has a program of its own. */
+export async function startEverythingBehindSupergateway(): Promise<ServerProcess> {
+  const port = await freePort();
+  const command = [process.execPath, EVERYTHING, "stdio"].map((word) => `'${word}'`).join(" ");
+  const args = ["--stdio", command, "--outputTransport", "streamableHttp", "--stateful", "--port", `${port}`];
+  return startServer(urlOf(port), SUPERGATEWAY, [...args, "--logLevel", "none"], { isInputOpen: true });
 }
 
 /** `server-memory` behind `mcp-proxy`, which serves both eras at one URL. What it remembers ends with it. */
@@ -46,9 +62,8 @@ export async function startMemory(): Promise<ServerProcess> {
   const port = await freePort();
   const memory = join(MODULES, "@modelcontextprotocol", "server-memory", "dist", "index.js");
   const args = ["--port", `${port}`, "--host", "127.0.0.1", "--", process.execPath, memory];
-  const proxy = join(MODULES, "mcp-proxy", "dist", "bin", "mcp-proxy.mjs");
   const env = { MEMORY_FILE_PATH: join(folder, "memory.jsonl") };
-  return withFolder(folder, startServer(urlOf(port), proxy, args, { env }));
+  return withFolder(folder, startServer(urlOf(port), MCP_PROXY, args, { env }));
 }
 
 /** `server-filesystem` behind `supergateway`: legacy, without sessions; each request has a program of its own. */
@@ -59,8 +74,7 @@ export async function startFiles(files: Readonly<Record<string, string>>): Promi
   const server = join(MODULES, "@modelcontextprotocol", "server-filesystem", "dist", "index.js");
   const command = [process.execPath, server, folder].map((word) => `'${word}'`).join(" ");
   const args = ["--stdio", command, "--outputTransport", "streamableHttp", "--port", `${port}`, "--logLevel", "none"];
-  const supergateway = join(MODULES, "supergateway", "dist", "index.js");
-  return withFolder(folder, startServer(urlOf(port), supergateway, args, { isInputOpen: true }));
+  return withFolder(folder, startServer(urlOf(port), SUPERGATEWAY, args, { isInputOpen: true }));
 }
 
 /** A server that works in a folder, which goes with it. */

@@ -15,7 +15,10 @@ export interface SuiteRun {
   readonly how: number | NodeJS.Signals;
   readonly lines: readonly string[];
   readonly scenarios: ReadonlySet<string>;
-  /** What has not passed, warnings included, as `scenario:check`; also of the scenarios that the suite does not score. */
+  /**
+   * What has not passed, as `scenario:check`: failures, and warnings of the scenarios that the suite scores. Its own
+   * judgement leaves out what it does not score.
+   */
   readonly failed: ReadonlySet<string>;
 }
 
@@ -42,20 +45,33 @@ export async function runServerSuite(
     const how = await suite.ended;
     const folders = await readdir(results);
     const checks = await Promise.all(folders.map((folder) => checksOf(join(results, folder))));
+    const unscored = await unscoredIn(options);
+    const hasFailed = (scenario: string, { status }: Check) =>
+      status === "FAILURE" || (status === "WARNING" && !unscored.has(scenario));
     return {
       how,
       lines,
       scenarios: new Set(folders.map(scenarioOf)),
       failed: new Set(
-        folders.flatMap((folder, at) =>
-          (checks[at] ?? []).filter(hasFailed).map(({ id }) => `${scenarioOf(folder)}:${id}`),
-        ),
+        folders.flatMap((folder, at) => {
+          const scenario = scenarioOf(folder);
+          const failed = (checks[at] ?? []).filter((check) => hasFailed(scenario, check));
+          return failed.map(({ id }) => `${scenario}:${id}`);
+        }),
       ),
     };
   } finally {
     await suite.stop();
     await rm(results, { recursive: true, force: true, maxRetries: 5 });
   }
+}
+
+/** The scenarios that a frozen set has run and does not score. */
+async function unscoredIn(options: readonly string[]): Promise<Set<string>> {
+  const at = options.indexOf("--requirements");
+  if (at === -1) return new Set();
+  const text = await readFile(join(PACKAGES["0.2"], "requirements", `${options[at + 1]}.yaml`), "utf8");
+  return new Set(Array.from(text.matchAll(/^ {2}- scenario: (\S+)$/gm), ([, scenario = ""]) => scenario));
 }
 
 interface Check {
@@ -69,8 +85,6 @@ function scenarioOf(folder: string): string {
   if (scenario === undefined) throw new Error(`${folder} is not named as results of a scenario are`);
   return scenario;
 }
-
-const hasFailed = ({ status }: Check) => status === "FAILURE" || status === "WARNING";
 
 async function checksOf(folder: string): Promise<Check[]> {
   return JSON.parse(await readFile(join(folder, "checks.json"), "utf8")) as Check[];

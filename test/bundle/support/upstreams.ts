@@ -1,10 +1,13 @@
 /** The servers of the matrix, with a call that each can answer and one that fails. */
 import { type ClientKind, v1OverSse, v2Auto, v2Legacy, withClient } from "./clients.ts";
 import { startModernServer } from "./modern-server.ts";
+import { startReference } from "./reference.ts";
 import type { Running } from "./running.ts";
 import {
   type ServerProcess,
   startEverything,
+  startEverythingBehindMcpProxy,
+  startEverythingBehindSupergateway,
   startEverythingOverSse,
   startFiles,
   startMemory,
@@ -60,6 +63,14 @@ export const UPSTREAMS_BY_ERA: readonly Upstream[] = [
 export const UPSTREAMS: readonly Upstream[] = [
   ...UPSTREAMS_BY_ERA,
   {
+    label: "the reference server, of both eras",
+    name: "reference",
+    eras: ["legacy", "modern"],
+    good: { tool: "test_multiple_content_types", args: {} },
+    failing: { tool: "test_error_handling", args: {} },
+    start: startDualReference,
+  },
+  {
     label: "server-everything over HTTP+SSE",
     name: "old-thing",
     eras: ["legacy"],
@@ -78,8 +89,72 @@ export const UPSTREAMS: readonly Upstream[] = [
   },
 ];
 
+/** A server, with calls during which something goes on. */
+export interface LiveUpstream extends Pick<Upstream, "label" | "name" | "eras" | "direct" | "start"> {
+  /** Reports progress three times at least. */
+  readonly progressing: ToolArgs;
+  /** Asks the user by a form; or why the server has no such tool for anybody. */
+  readonly eliciting: ToolArgs | string;
+  /** Reports progress soon, and takes longer than a test waits for anything. */
+  readonly slow: ToolArgs;
+}
+
+const OF_EVERYTHING = {
+  progressing: { tool: "trigger-long-running-operation", args: { duration: 0.15, steps: 3 } },
+  eliciting: { tool: "trigger-elicitation-request", args: {} },
+  slow: { tool: "trigger-long-running-operation", args: { duration: 20, steps: 100 } },
+} as const;
+
+export const LIVE_UPSTREAMS: readonly LiveUpstream[] = [
+  {
+    ...OF_EVERYTHING,
+    label: "server-everything, a legacy server",
+    name: "every-thing",
+    eras: ["legacy"],
+    start: () => startEverything(),
+  },
+  {
+    label: "the reference server, of both eras",
+    name: "reference",
+    eras: ["legacy", "modern"],
+    progressing: { tool: "test_tool_with_progress", args: {} },
+    eliciting: { tool: "test_elicitation", args: { message: "Who are you?" } },
+    slow: { tool: "slow_compute", args: { seconds: 1_000 } },
+    start: startDualReference,
+  },
+  {
+    ...OF_EVERYTHING,
+    label: "server-everything behind mcp-proxy, a server of both eras",
+    name: "proxied",
+    eras: ["legacy", "modern"],
+    // It tells the program behind it that it can not show forms.
+    eliciting: "mcp-proxy does not pass on what the program behind it asks for",
+    start: startEverythingBehindMcpProxy,
+  },
+  {
+    ...OF_EVERYTHING,
+    label: "server-everything behind supergateway, a legacy server",
+    name: "super",
+    eras: ["legacy"],
+    start: startEverythingBehindSupergateway,
+  },
+  {
+    ...OF_EVERYTHING,
+    label: "server-everything over HTTP+SSE",
+    name: "old-thing",
+    eras: ["legacy"],
+    direct: v1OverSse,
+    start: () => startEverythingOverSse(),
+  },
+];
+
+async function startDualReference(): Promise<Running & { readonly url: string }> {
+  const { both, logs, stop } = await startReference();
+  return { url: both, logs, stop };
+}
+
 /** The client to ask a server directly: the same one, where the two share an era. */
-export function directClient(client: ClientKind, { eras, direct }: Upstream): ClientKind {
+export function directClient(client: ClientKind, { eras, direct }: Pick<Upstream, "eras" | "direct">): ClientKind {
   if (direct !== undefined) return direct;
   return client === v2Auto || eras.includes(client.era) ? client : v2Auto;
 }
