@@ -201,6 +201,10 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
       await connectors.discover(server_id, undefined, auth_type === "per_user_oauth" ? owner : undefined);
       onWritten();
     },
+    learnParamHeaders: async (record, { org, id }, tool) => {
+      await toolCalls.rediscover(record, { org_id: org, user_id: id });
+      return (await catalog.liveParamHeaders(org, record.server_id, tool)) ?? [];
+    },
     builtIn,
     runs,
     loggedArguments: (args) => loggedArguments(args, config.redactedFields),

@@ -1,5 +1,6 @@
 /** One attempt at a tool call: a request to the server, what it streams, and how that can end (PS-31). */
 
+import type { ParamHeader } from "../catalog/param-headers.ts";
 import type { Tool } from "../catalog/snapshot.ts";
 import { tellLegacy, type UpstreamSession } from "../connector/ask.ts";
 import { type Deadline, startDeadline } from "../connector/deadline.ts";
@@ -9,6 +10,7 @@ import { scopesAskedFor } from "../credentials/challenge.ts";
 import type { Send } from "../platform/guarded-fetch.ts";
 import type { ServerRecord } from "../registry/server-record.ts";
 import type { ShapedResponse } from "./client-side.ts";
+import { MISTAKEN, type Mistaken, refusedByProtocol } from "./modern/upstream-refusal.ts";
 import type { CallEvent, ToolCall, ToolCallDeps } from "./tool-call.ts";
 
 /** Rounds of one call at most, whatever the reason for the second (PS-31). */
@@ -23,6 +25,8 @@ export interface Progress {
   tries: number;
   attempts: number;
   upstreamStart: number | null;
+  /** What the server expects of `Mcp-Param-*`, where the call has found that out by itself. */
+  live?: readonly ParamHeader[];
 }
 
 /** Why there was no answer; `timeoutMs` when it was waited for that long. */
@@ -37,7 +41,7 @@ export type Attempt =
   | { readonly kind: "response"; readonly response: ShapedResponse }
   | (NoAnswer & {
       readonly kind: "failed";
-      readonly retry: "never" | "repeatable" | "always" | "new session" | "new token";
+      readonly retry: "never" | "repeatable" | "always" | "new session" | "new token" | "new headers";
     });
 
 /** One request upstream, to its end. */
@@ -54,7 +58,12 @@ export async function* attemptCall(
   const era = record.era ?? "legacy";
   // A client without a session of its own shares one upstream, where its ids may be another client's as well.
   const ownId = era === "legacy" && call.sessionId === null ? JSON.stringify(crypto.randomUUID()) : null;
-  const forwarding = { message, toolName: tool.name, session, ownId, headers: call.headers };
+  const { param_headers, live_param_headers } = tool;
+  const paramHeaders = {
+    live: progress.live ?? live_param_headers ?? [],
+    isShown: progress.live === undefined && live_param_headers === param_headers,
+  };
+  const forwarding = { message, toolName: tool.name, session, ownId, headers: call.headers, paramHeaders };
   const send = deps.sendTo(record, call.sessionName);
   const timeoutMs = record.timeout_ms ?? CALL_TIMEOUT_MS;
   const deadline = startDeadline(timeoutMs, call.left);
@@ -78,6 +87,8 @@ export async function* attemptCall(
         if (isLost) return { kind: "failed", reason: `${SAYS} ${status}.`, retry: "new session" };
         if (status === 401 || status === 403) return statusFailure(result, session, target);
         if (!isResponse(result.message, id)) return brokenFailure(new ExchangeBroken("not_mcp"), timeoutMs);
+        const refused = refusedByProtocol(result.message, era);
+        if (refused !== null) return failedByProtocol(deps, call, tool, refused);
         return { kind: "response", response: side.response(result.message, { ...from, status }, message) };
       }
       case "stream": {
@@ -92,6 +103,8 @@ export async function* attemptCall(
         });
         if (response === null) return brokenFailure(new ExchangeBroken("cut"), timeoutMs);
         end = () => call.waitUntil(drain(result.messages, deadline));
+        const refused = refusedByProtocol(response, era);
+        if (refused !== null) return failedByProtocol(deps, call, tool, refused);
         return { kind: "response", response: side.response(response, { ...from, status: 200 }, message) };
       }
       case "status":
@@ -105,6 +118,18 @@ export async function* attemptCall(
   } finally {
     end();
   }
+}
+
+/** What the gateway has got wrong, and what is done about it: its client has no part in that. */
+function failedByProtocol(deps: ToolCallDeps, call: ToolCall, { server }: Tool, refused: Mistaken): Attempt {
+  if (refused === "revision") lookAnew(deps, call, server.record);
+  return { kind: "failed", reason: MISTAKEN[refused], retry: refused === "headers" ? "new headers" : "never" };
+}
+
+/** What fails here is tried again by the connector's own alarm. */
+function lookAnew(deps: ToolCallDeps, { principal, waitUntil }: ToolCall, record: ServerRecord): void {
+  const owner = { org_id: principal.org, user_id: principal.id };
+  waitUntil(deps.rediscover(record, owner).catch(() => undefined));
 }
 
 /** Whatever the server still sends for a request, nobody waits for. */
@@ -219,11 +244,7 @@ async function* readStream(
       await answerServer(at, method, id);
     } else {
       if (method === "notifications/progress") at.deadline.restart();
-      // What fails here is tried again by the connector's own alarm.
-      if (method === "notifications/tools/list_changed") {
-        const owner = { org_id: call.principal.org, user_id: call.principal.id };
-        call.waitUntil(deps.rediscover(at.record, owner).catch(() => undefined));
-      }
+      if (method === "notifications/tools/list_changed") lookAnew(deps, call, at.record);
       const text = call.side.notification(received, call.message);
       if (text !== null) yield { kind: "notification", text };
     }

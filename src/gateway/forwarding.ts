@@ -12,6 +12,7 @@ import { RUN_META } from "../runs/run.ts";
 import { type ClientMessage, readShape } from "./client-message.ts";
 import type { Forwarding } from "./client-side.ts";
 import { encodeHeaderValue } from "./modern/header-value.ts";
+import { ownParamHeaders, paramHeadersFrom } from "./param-headers.ts";
 
 /** The key under which a client answers our own question for a link; no server is told of it. */
 export const LINK_ANSWER = "dev.postern/link";
@@ -22,15 +23,17 @@ const OWN: readonly string[] = [RUN_META];
 
 /** To a modern server. A legacy client's request gets the envelope that it lacks, and declares nothing. */
 export function toModernServer(
-  { message: sent, toolName, headers }: Forwarding,
+  { message: sent, toolName, headers, paramHeaders }: Forwarding,
   hasEnvelope: boolean,
 ): OutgoingMessage {
   const message = withoutLinkAnswer(sent);
+  const isAsSent = hasEnvelope && paramHeaders.isShown;
   const envelope = Object.fromEntries(Object.entries(OWN_ENVELOPE).map(([key, value]) => [key, JSON.stringify(value)]));
   const edits = [...nameEdit(message, toolName), ...metaEdit(message, hasEnvelope ? {} : envelope, ownIn(message))];
   return {
     headers: {
-      ...paramHeaders(headers),
+      ...(hasEnvelope ? ownParamHeaders(headers) : {}),
+      ...(isAsSent ? {} : paramHeadersFrom(paramHeaders.live, message.params["arguments"])),
       "MCP-Protocol-Version": MODERN_REVISION,
       "Mcp-Method": message.method,
       "Mcp-Name": encodeHeaderValue(toolName),
@@ -88,9 +91,4 @@ function metaEdit({ text, at }: ClientMessage, put: Readonly<Record<string, stri
   const members = Object.entries(put).map(([key, value]) => `${JSON.stringify(key)}:${value}`);
   // A call has a name, so something follows.
   return [{ start: params.valueStart + 1, end: params.valueStart + 1, text: `"_meta":{${members.join(",")}},` }];
-}
-
-/** `Mcp-Param-*` go on as they came, known or not (P-45). */
-function paramHeaders(headers: Headers): Record<string, string> {
-  return Object.fromEntries([...headers].filter(([name]) => name.startsWith("mcp-param-")));
 }

@@ -5,6 +5,7 @@
 import { admit, admitServer, type CallRefusal } from "../access/admission.ts";
 import type { RequestFilters } from "../access/request-filters.ts";
 import { type CallRow, cut } from "../calls/call.ts";
+import type { ParamHeader } from "../catalog/param-headers.ts";
 import { isBuiltIn, type Server, type Tool } from "../catalog/snapshot.ts";
 import type { UpstreamSession } from "../connector/ask.ts";
 import type { Target } from "../connector/exchange.ts";
@@ -62,6 +63,12 @@ export interface ToolCallDeps {
   readonly follow: (serverId: string) => Promise<boolean>;
   /** A server has said that its tools have changed. */
   readonly rediscover: (record: ServerRecord, owner: Owner) => Promise<void>;
+  /** Reads the tools of a server anew. @returns What its definition of one of them says of `Mcp-Param-*` (P-39). */
+  readonly learnParamHeaders: (
+    record: ServerRecord,
+    principal: Pick<Principal, "org" | "id">,
+    tool: string,
+  ) => Promise<readonly ParamHeader[]>;
   /** The server that is part of the gateway. */
   readonly builtIn: BuiltIn;
   readonly runs: RunGate;
@@ -131,6 +138,11 @@ export async function* callTool(deps: ToolCallDeps, call: ToolCall): AsyncGenera
     yield finish({ ...shaped, ok: false, outcome: "refused", error: "the tool is unknown or not allowed" });
     return;
   }
+  const mismatch = call.side.headerMismatch?.(admission.tool, call.message, call.headers) ?? null;
+  if (mismatch !== null) {
+    yield finish({ ...mismatch, ok: false, outcome: "refused", error: "a header differs from the arguments" });
+    return;
+  }
   const entry = await enterRun(deps.runs, call, admission.tool, { call_id, run });
   run = entry.run;
   if (entry.response !== null) {
@@ -178,12 +190,14 @@ async function* performCall(
     const isAgain =
       retry === "always" ||
       retry === "new session" ||
+      retry === "new headers" ||
       retry === "new token" ||
       (retry === "repeatable" && tool.repeatable);
     const isOver = progress.tries >= MAX_TRIES || !isAgain || call.left.aborted;
     if (isOver && attempt.scopes !== undefined) return withoutCredential(deps, call, tool, "refused", attempt.scopes);
     if (isOver) return failed(call, tool, attempt);
     lost = retry === "new session" && "session" in session ? session.session : null;
+    if (retry === "new headers") progress.live = await deps.learnParamHeaders(record, call.principal, tool.name);
     if (retry !== "new token") continue;
     targeted = await deps.targetOf(record, asker, target.token);
     if (!targeted.ok) return withoutCredential(deps, call, tool, targeted.why, []);

@@ -1,4 +1,5 @@
 /** Tool calls of modern clients: what goes out to servers of either era, and how their answers come back. */
+import { cut } from "../../calls/call.ts";
 import type { Received } from "../../connector/exchange.ts";
 import { applyEdits, memberOf } from "../../platform/json-text.ts";
 import { isObject } from "../../platform/json-value.ts";
@@ -6,13 +7,22 @@ import { POSTERN } from "../../platform/version.ts";
 import type { ClientMessage } from "../client-message.ts";
 import { type ClientSide, linkText, type ShapedResponse } from "../client-side.ts";
 import { LINK_ANSWER, toLegacyServer, toModernServer } from "../forwarding.ts";
+import { misfitParam } from "../param-headers.ts";
 import { errorText, idEdit, outcomeOf, progressFor, resultEdit, resultText, unknownTool } from "../rpc-text.ts";
-import { CAPABILITIES, LOG_LEVEL } from "./ladder.ts";
+import { CAPABILITIES, LOG_LEVEL, mismatchOf } from "./ladder.ts";
 
 const SERVER_INFO = "io.modelcontextprotocol/serverInfo";
 
 export const modernClient: ClientSide = {
   leavingCancels: true,
+
+  // P-46: such a client would leave the tool out by itself.
+  offers: ({ param_headers }) => param_headers !== null,
+
+  headerMismatch({ param_headers }, { params, id }, headers) {
+    const wrong = misfitParam(param_headers ?? [], params["arguments"], headers);
+    return wrong === null ? null : { text: errorText(mismatchOf(cut(wrong)), id), status: 400 };
+  },
 
   request: (forwarding, era) => (era === "modern" ? toModernServer(forwarding, true) : toLegacyServer(forwarding)),
 
