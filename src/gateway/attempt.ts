@@ -10,7 +10,7 @@ import { scopesAskedFor } from "../credentials/challenge.ts";
 import type { Send } from "../platform/guarded-fetch.ts";
 import type { ServerRecord } from "../registry/server-record.ts";
 import type { ShapedResponse } from "./client-side.ts";
-import { MISTAKEN, type Mistaken, refusedByProtocol } from "./modern/upstream-refusal.ts";
+import { isLegacyAnswer, MISTAKEN, refusedByProtocol } from "./modern/upstream-refusal.ts";
 import type { CallEvent, ToolCall, ToolCallDeps } from "./tool-call.ts";
 
 /** Rounds of one call at most, whatever the reason for the second (PS-31). */
@@ -87,8 +87,9 @@ export async function* attemptCall(
         if (isLost) return { kind: "failed", reason: `${SAYS} ${status}.`, retry: "new session" };
         if (status === 401 || status === 403) return statusFailure(result, session, target);
         if (!isResponse(result.message, id)) return brokenFailure(new ExchangeBroken("not_mcp"), timeoutMs);
-        const refused = refusedByProtocol(result.message, era);
-        if (refused !== null) return failedByProtocol(deps, call, tool, refused);
+        const refused = failureByProtocol(deps, call, tool, result.message);
+        if (refused !== null) return refused;
+        if (era === "modern" && isLegacyAnswer(result.message, status)) lookAnew(deps, call, record);
         return { kind: "response", response: side.response(result.message, { ...from, status }, message) };
       }
       case "stream": {
@@ -103,8 +104,8 @@ export async function* attemptCall(
         });
         if (response === null) return brokenFailure(new ExchangeBroken("cut"), timeoutMs);
         end = () => call.waitUntil(drain(result.messages, deadline));
-        const refused = refusedByProtocol(response, era);
-        if (refused !== null) return failedByProtocol(deps, call, tool, refused);
+        const refused = failureByProtocol(deps, call, tool, response);
+        if (refused !== null) return refused;
         return { kind: "response", response: side.response(response, { ...from, status: 200 }, message) };
       }
       case "status":
@@ -121,7 +122,10 @@ export async function* attemptCall(
 }
 
 /** What the gateway has got wrong, and what is done about it: its client has no part in that. */
-function failedByProtocol(deps: ToolCallDeps, call: ToolCall, { server }: Tool, refused: Mistaken): Attempt {
+function failureByProtocol(deps: ToolCallDeps, call: ToolCall, { server }: Tool, response: Received): Attempt | null {
+  if (server.record.era !== "modern") return null;
+  const refused = refusedByProtocol(response, call.side.declares?.(call.message) === true);
+  if (refused === null) return null;
   if (refused === "revision") lookAnew(deps, call, server.record);
   return { kind: "failed", reason: MISTAKEN[refused], retry: refused === "headers" ? "new headers" : "never" };
 }

@@ -78,6 +78,11 @@ export interface CallSide {
     message: ClientMessage,
     headers: Headers,
   ) => { readonly text: string; readonly status: number } | null;
+  /**
+   * Whether a modern server hears of this client's capabilities as the request declares them; left out where requests
+   * declare none.
+   */
+  readonly declares?: (message: ClientMessage) => boolean;
   /** The request as a server of that era takes it. */
   readonly request: (forwarding: Forwarding, era: Era) => OutgoingMessage;
   /**

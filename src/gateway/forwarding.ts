@@ -11,7 +11,9 @@ import { isObject } from "../platform/json-value.ts";
 import { RUN_META } from "../runs/run.ts";
 import { type ClientMessage, readShape } from "./client-message.ts";
 import type { Forwarding } from "./client-side.ts";
+import { capabilitiesFor } from "./modern/capabilities.ts";
 import { encodeHeaderValue } from "./modern/header-value.ts";
+import { CAPABILITIES } from "./modern/ladder.ts";
 import { ownParamHeaders, paramHeadersFrom } from "./param-headers.ts";
 
 /** The key under which a client answers our own question for a link; no server is told of it. */
@@ -29,7 +31,10 @@ export function toModernServer(
   const message = withoutLinkAnswer(sent);
   const isAsSent = hasEnvelope && paramHeaders.isShown;
   const envelope = Object.fromEntries(Object.entries(OWN_ENVELOPE).map(([key, value]) => [key, JSON.stringify(value)]));
-  const edits = [...nameEdit(message, toolName), ...metaEdit(message, hasEnvelope ? {} : envelope, ownIn(message))];
+  const capabilities = hasEnvelope ? capabilitiesFor(message) : null;
+  const declared = capabilities === null ? {} : { [CAPABILITIES]: capabilities };
+  const put = hasEnvelope ? declared : envelope;
+  const edits = [...nameEdit(message, toolName), ...metaEdit(message, put, ownIn(message))];
   return {
     headers: {
       ...(hasEnvelope ? ownParamHeaders(headers) : {}),

@@ -9,6 +9,7 @@ import { type ClientSide, linkText, type ShapedResponse } from "../client-side.t
 import { LINK_ANSWER, toLegacyServer, toModernServer } from "../forwarding.ts";
 import { misfitParam } from "../param-headers.ts";
 import { errorText, idEdit, outcomeOf, progressFor, resultEdit, resultText, unknownTool } from "../rpc-text.ts";
+import { isCut } from "./capabilities.ts";
 import { CAPABILITIES, LOG_LEVEL, mismatchOf } from "./ladder.ts";
 
 const SERVER_INFO = "io.modelcontextprotocol/serverInfo";
@@ -23,6 +24,8 @@ export const modernClient: ClientSide = {
     const wrong = misfitParam(param_headers ?? [], params["arguments"], headers);
     return wrong === null ? null : { text: errorText(mismatchOf(cut(wrong)), id), status: 400 };
   },
+
+  declares: (message) => !isCut(message),
 
   request: (forwarding, era) => (era === "modern" ? toModernServer(forwarding, true) : toLegacyServer(forwarding)),
 
