@@ -12,7 +12,7 @@ import { executeSide } from "./execute-side.ts";
  * @throws GatewayError `invalid_request` for arguments that are none, and for a name that means several tools
  */
 export function executeTool(
-  asking: Omit<DoorRequest, "slug" | "headers" | "accepts">,
+  asking: Omit<DoorRequest, "slug" | "accepts">,
   call: ExecuteCall,
   requestId: string,
 ): Promise<Response> {
@@ -20,8 +20,7 @@ export function executeTool(
   const message = messageOf(call, crypto.randomUUID());
   const named = toolNamed(snapshot, principal, filters, call.name);
   if (named === "ambiguous") throw new GatewayError("invalid_request", "tool name is ambiguous");
-  // None of MCP's headers means anything here.
-  const request = { ...asking, headers: new Headers(), accepts: { json: true, sse: false } };
+  const request = { ...asking, accepts: { json: true, sse: false } };
   const side = executeSide(call, principal.key, requestId);
   const session = { name: defaultSessionName(principal.org, principal.id), id: null };
   return answerToolCall(request, side, { message, name: call.name, ...named }, session);

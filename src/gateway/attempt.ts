@@ -8,6 +8,7 @@ import { type Exchange, ExchangeBroken, exchange, type Received, type Target } f
 import { BREAKAGES, failureOf } from "../connector/handshake.ts";
 import { scopesAskedFor } from "../credentials/challenge.ts";
 import type { Send } from "../platform/guarded-fetch.ts";
+import { hopsFrom } from "../platform/hop-marker.ts";
 import type { ServerRecord } from "../registry/server-record.ts";
 import type { ShapedResponse } from "./client-side.ts";
 import { isLegacyAnswer, MISTAKEN, refusedByProtocol } from "./modern/upstream-refusal.ts";
@@ -76,7 +77,9 @@ export async function* attemptCall(
       call.waitUntil(giveUp(deps, call, { record, send, target, session, id: ownId ?? message.id }, deadline));
   };
   try {
-    const result = await exchange(send, target, side.request(forwarding, era), deadline);
+    const { headers, body } = side.request(forwarding, era);
+    const outgoing = { headers: { ...hopsFrom(call.headers), ...headers }, body };
+    const result = await exchange(send, target, outgoing, deadline);
     const id = ownId ?? message.id;
     const from = { era, serverInfo: record.server_info };
     switch (result.kind) {

@@ -7,6 +7,7 @@ import type { AppEnv } from "../http/app-env.ts";
 import { readText } from "../http/body.ts";
 import { addressOf } from "../http/security.ts";
 import { challenge, isSlug, resourceOf } from "../identity/resource.ts";
+import { refuseLoop } from "../platform/hop-marker.ts";
 import { messageResponse } from "./answer.ts";
 import { readShape } from "./client-message.ts";
 import { checkMedia, checkOrigin, checkRequest, METHODS } from "./door.ts";
@@ -63,6 +64,7 @@ async function serveChecked(c: Context<AppEnv>, slug: string | null): Promise<Re
   const { services } = c.var;
   checkRequest(c.req.raw);
   const { headers } = c.req.raw;
+  refuseLoop(headers, services.config.hop);
   const resource = resourceOf(new URL(c.req.url).origin, slug);
   const waitUntil = (work: Promise<unknown>) => c.executionCtx.waitUntil(work);
   const { principal, snapshot } = await services.rateLimits.guard(addressOf(headers), () =>
