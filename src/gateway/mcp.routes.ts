@@ -2,7 +2,6 @@
 import { type Context, Hono } from "hono";
 import { filtersOf } from "../access/request-filters.ts";
 import { FAILURES, failureHeaders, GatewayError } from "../failure/gateway-error.ts";
-import { rpcErrorOf } from "../failure/json-rpc.ts";
 import type { AppEnv } from "../http/app-env.ts";
 import { readText } from "../http/body.ts";
 import { addressOf } from "../http/security.ts";
@@ -10,7 +9,7 @@ import { challenge, isSlug, resourceOf } from "../identity/resource.ts";
 import { refuseLoop } from "../platform/hop-marker.ts";
 import { messageResponse } from "./answer.ts";
 import { readShape } from "./client-message.ts";
-import { checkMedia, checkOrigin, checkRequest, METHODS } from "./door.ts";
+import { checkMedia, checkOrigin, checkRequest, doorErrorOf, METHODS } from "./door.ts";
 import { serveBatch, serveDelete, serveGet, serveLegacy, serveResponse } from "./legacy/serve.ts";
 import { classify, isModernVersion } from "./modern/ladder.ts";
 import { serveModern } from "./modern/serve.ts";
@@ -32,7 +31,7 @@ export function createMcpDoors(onFailure: (error: GatewayError, c: Context<AppEn
       c.header("WWW-Authenticate", challenge(new URL(c.req.url).origin, c.req.param("server") ?? null, problem));
     }
     // A body that is too large or no text at all failed before its id could be read.
-    return c.body(errorText(rpcErrorOf(error, c.var.requestId), null), status, { "Content-Type": "application/json" });
+    return c.body(errorText(doorErrorOf(error, c.var.requestId), null), status, { "Content-Type": "application/json" });
   });
   return doors;
 }

@@ -101,7 +101,7 @@ describe("a request without a good credential", () => {
       expect(response.headers.get("WWW-Authenticate")).toMatch(/^Bearer/);
       expect(await response.json()).toEqual({
         jsonrpc: "2.0",
-        error: { code: 4010, message: "A valid credential is required.", data: { code: "unauthorized" } },
+        error: { code: -32600, message: "A valid credential is required.", data: { code: "unauthorized" } },
       });
     }
   });

@@ -14,6 +14,8 @@ import { LOG_LEVEL, REVISION } from "./ladder.ts";
 
 const META = JSON.stringify({ "io.modelcontextprotocol/serverInfo": POSTERN });
 
+const OFFERED = ["server/discover", "tools/list", "tools/call"];
+
 /** @param message A request whose envelope and headers have been checked. */
 export async function serveModern(request: DoorRequest, message: ClientMessage): Promise<Response> {
   const { principal, accepts, services } = request;
@@ -25,6 +27,10 @@ export async function serveModern(request: DoorRequest, message: ClientMessage):
   // Lists depend on the caller's rights, so nobody else may be served from a cached one (P-10).
   const cache = `"ttlMs":${services.config.snapshotTtlMs},"cacheScope":"private"`;
 
+  const level = message.meta[LOG_LEVEL];
+  if (OFFERED.includes(message.method) && level !== undefined && !isLogLevel(level)) {
+    return refuse(200, -32602, "The log level is not known.");
+  }
   switch (message.method) {
     case "server/discover":
       return result(
@@ -35,8 +41,6 @@ export async function serveModern(request: DoorRequest, message: ClientMessage):
       return page.ok ? result(`${page.members},${cache}`) : refuse(200, -32602, page.message);
     }
     case "tools/call": {
-      const level = message.meta[LOG_LEVEL];
-      if (level !== undefined && !isLogLevel(level)) return refuse(200, -32602, "The log level is not known.");
       const name = defaultSessionName(principal.org, principal.id);
       return serveToolCall(request, modernClient, message, { name, id: null });
     }
