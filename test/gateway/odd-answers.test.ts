@@ -145,6 +145,37 @@ describe("progress", () => {
 });
 
 describe("a stream", () => {
+  it.each(ERAS)("that is silent gets a comment every 15 s, and nothing else: a %s client [R-20]", async (client) => {
+    let end = () => {};
+    const { agent } = await startDocs({
+      call: (seen) => {
+        const body = new ReadableStream<Uint8Array>({
+          start(controller) {
+            const write = (text: string) => controller.enqueue(new TextEncoder().encode(text));
+            write(": welcome\n\n");
+            end = () => {
+              write(`data: {"jsonrpc":"2.0","id":${idOf(seen)},"result":{"content":[]}}\n\n`);
+              controller.close();
+            };
+          },
+        });
+        return new Response(body, { headers: { "Content-Type": "text/event-stream" } });
+      },
+    });
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const reader = (await callAs(agent, client)).body?.pipeThrough(new TextDecoderStream()).getReader();
+    const heard: unknown[] = [];
+    for (let beat = 0; beat < 3; beat++) {
+      const next = reader?.read();
+      await vi.advanceTimersByTimeAsync(15_000);
+      heard.push((await next)?.value);
+    }
+    expect(heard).toEqual([":\n\n", ":\n\n", ":\n\n"]);
+    end();
+    expect((await reader?.read())?.value).toContain('"content":[]');
+    expect((await reader?.read())?.done).toBe(true);
+  });
+
   it("may bring a response of another, a notification of nobody and noise before its own response [P-72]", async () => {
     const { agent } = await startDocs({
       call: (seen) =>
