@@ -35,7 +35,7 @@ import { d1TokenStore } from "./credentials/tokens.store.ts";
 import { kvVault } from "./credentials/vault.ts";
 import { GatewayError } from "./failure/gateway-error.ts";
 import { PARTS_OF_DOORS, type ProvenCall } from "./gateway/built-in.ts";
-import type { ToolCallDeps } from "./gateway/tool-call.ts";
+import { createToolCalls } from "./gateway/tool-calls.ts";
 import { createHealth } from "./health.ts";
 import { readAsk } from "./identity/ask.ts";
 import { d1BrowserStore } from "./identity/browsers.store.ts";
@@ -184,35 +184,21 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     businessOf: textOf,
     newId,
   });
-  const toolCalls: ToolCallDeps = {
-    sendTo: (record, sessionName) =>
-      record.connection_type === "sse" ? sessions.sendOver(sessionName, record.server_id) : sendTo(record),
+  const toolCalls = createToolCalls({
+    sendTo,
+    sessions,
+    connectors,
+    flows: credentials.flows,
+    sealer,
+    liveParamHeaders: (...of) => catalog.liveParamHeaders(...of),
+    onWritten,
     targetOf,
-    upstreamSession: (name, { record }, as, lost) => sessions.upstream(name, record, as, lost),
-    dropSession: sessions.dropUpstream,
-    startLink: (record, owner, { self, scopes }) =>
-      credentials.flows[scopes.length > 0 ? "startWider" : "start"](record, {
-        owner,
-        person: owner.user_id,
-        self,
-        scopes,
-      }),
-    // The link that follows leads somewhere in any case.
-    follow: (serverId) => connectors.follow(serverId).catch(() => false),
-    rediscover: async ({ server_id, auth_type }, owner) => {
-      await connectors.discover(server_id, undefined, auth_type === "per_user_oauth" ? owner : undefined);
-      onWritten();
-    },
-    learnParamHeaders: async (record, { org, id }, tool) => {
-      await toolCalls.rediscover(record, { org_id: org, user_id: id });
-      return (await catalog.liveParamHeaders(org, record.server_id, tool)) ?? [];
-    },
     builtIn,
     runs,
     loggedArguments: (args) => loggedArguments(args, config.redactedFields),
     clock,
     newId,
-  };
+  });
 
   const catalog = createCatalog({
     store: { ...catalogStore, ...d1ChangeStore(env.DB) },
@@ -319,6 +305,7 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
   return {
     config,
     clock,
+    send,
     /** Brings what code brings into the registry and the catalog; once for an isolate, before its first answer. */
     async provide(): Promise<void> {
       for (const server of platform.inProcess) {

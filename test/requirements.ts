@@ -24,8 +24,8 @@ export const OPEN: Readonly<Record<string, Ranges>> = {
   "issue 6: protocol": {
     PS: "32-33",
     T: "44",
-    P: "1-2 5 12-16 18-19 21 23 27 30 32-33 37 39-40 42 45-46 49 51 63-66 68-69 71 73-74 76",
-    R: "1-6 9-10 12 14-17 19-21 23 25 27 30",
+    P: "12-16 21 23 27 30 33 37 49 51 63-64 73 76",
+    R: "9 21",
   },
   "issue 7: instructions, runs and the call log": {
     RB: "40 42",

@@ -23,6 +23,8 @@ export function executeSide(call: ExecuteCall, key: KeyGrant | null, requestId: 
   return {
     leavingCancels: true,
 
+    inputRequired: "unsupported",
+
     request: (forwarding, era) => (era === "modern" ? toModernServer(forwarding, false) : toLegacyServer(forwarding)),
 
     response(received) {

@@ -1,8 +1,7 @@
 /** One tool call of an agent without MCP, from its name to its answer: on the way of every call. */
 import { GatewayError } from "../failure/gateway-error.ts";
 import { answerToolCall } from "../gateway/call-door.ts";
-import type { DoorRequest } from "../gateway/request.ts";
-import { defaultSessionName } from "../sessions/session.ts";
+import { type DoorRequest, placeWithoutSession } from "../gateway/request.ts";
 import { type ExecuteCall, messageOf } from "./execute-call.ts";
 import { toolNamed } from "./execute-name.ts";
 import { executeSide } from "./execute-side.ts";
@@ -22,6 +21,5 @@ export function executeTool(
   if (named === "ambiguous") throw new GatewayError("invalid_request", "tool name is ambiguous");
   const request = { ...asking, accepts: { json: true, sse: false } };
   const side = executeSide(call, principal.key, requestId);
-  const session = { name: defaultSessionName(principal.org, principal.id), id: null };
-  return answerToolCall(request, side, { message, name: call.name, ...named }, session);
+  return answerToolCall(request, side, { message, name: call.name, ...named }, placeWithoutSession(principal));
 }

@@ -12,7 +12,7 @@ import type { CatalogTool, Generation } from "./snapshot.ts";
 import type { ToolChange } from "./tool-change.ts";
 
 /** What a successful discovery found out besides the tools. */
-export type Sighting = Pick<ServerRecord, "era" | "server_info" | "connection_type">;
+export type Sighting = Pick<ServerRecord, "era" | "server_info" | "capabilities" | "connection_type">;
 
 /** A tool as the admin's list shows it. */
 export type ListedRow = ToolRow & {

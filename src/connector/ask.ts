@@ -74,9 +74,13 @@ export function sessionHeaders({ session_id, revision }: UpstreamSession): Recor
 }
 
 /** A notification or response to a legacy server. What becomes of it is nobody's concern. */
-export async function tellLegacy(line: Line, session: UpstreamSession, message: object): Promise<void> {
+export function tellLegacy(line: Line, session: UpstreamSession, message: object): Promise<void> {
+  return postLegacy(line, session, JSON.stringify({ jsonrpc: "2.0", ...message }));
+}
+
+/** The same with a message as text. */
+export async function postLegacy(line: Line, session: UpstreamSession, body: string): Promise<void> {
   const deadline = startDeadline(line.timeoutMs);
-  const body = JSON.stringify({ jsonrpc: "2.0", ...message });
   await exchange(line.send, line.target, { headers: sessionHeaders(session), body }, deadline);
   deadline.abort();
   deadline.clear();

@@ -65,6 +65,7 @@ export type Discovered =
 export interface Sighting {
   readonly era: Era;
   readonly server_info: string | null;
+  readonly capabilities: string | null;
   readonly connection_type: ConnectionType;
 }
 
@@ -249,13 +250,14 @@ export function createConnector({ registry, catalog, targetOf, setUp, follow, se
         await connected.connection.close();
         if (!listed.ok) return failedLook(record, listed.failure, { failures, own });
 
-        const { era, server_info, instructions } = verdict;
+        const { era, server_info, capabilities, instructions } = verdict;
         const standing = await catalog.stored(serverId);
         if (standing === null) continue;
         const start = { ...record, ...standing };
         const { tools } = listed;
         const merge = mergeDiscovery(start, { tools, instructions }, { now: clock(), newId });
-        const seen = { era, server_info, connection_type: foundTransport(record, connected.connection) };
+        const connection_type = foundTransport(record, connected.connection);
+        const seen = { era, server_info, capabilities, connection_type };
         if (!(await catalog.apply(start, merge, seen))) continue;
         const { added, changed, vanished } = merge;
         const report = {

@@ -14,6 +14,7 @@ import {
 import { startDeadline } from "./deadline.ts";
 import type { Breakage, Target } from "./exchange.ts";
 import { isLegacyRevision, LEGACY_REVISION, MODERN_REVISION } from "./revisions.ts";
+import type { UpstreamClient } from "./server-request.ts";
 
 /** Why a server could not be spoken to: which step, and a sentence of ours for admins and agents. */
 export interface ConnectFailure {
@@ -32,6 +33,8 @@ export type Verdict = Introduction &
 interface Introduction {
   /** JSON text. */
   readonly server_info: string | null;
+  /** JSON text of what it says it can do. */
+  readonly capabilities: string | null;
   /** Not longer than agents are ever shown. */
   readonly instructions: string | null;
 }
@@ -63,6 +66,7 @@ export async function probe(line: Line): Promise<Probed> {
         verdict: {
           era: "modern",
           server_info: serverInfoOf(objectOf(result?.["_meta"])),
+          capabilities: capabilitiesOf(result),
           instructions: instructionsOf(result),
           session: null,
         },
@@ -86,12 +90,16 @@ function revisionsInstead(asked: Asked): string[] {
   return listOf(objectOf(error["data"])?.["supported"]);
 }
 
-/** `initialize`, then `notifications/initialized`. */
-export async function openSession(line: Line): Promise<Probed> {
+/**
+ * `initialize`, then `notifications/initialized`.
+ *
+ * @param client Whom the session is for; null: the gateway itself, which can be asked nothing.
+ */
+export async function openSession(line: Line, client: UpstreamClient | null = null): Promise<Probed> {
   const asked = await askLegacy(line, null, "initialize", {
-    protocolVersion: LEGACY_REVISION,
-    capabilities: {},
-    clientInfo: POSTERN,
+    protocolVersion: client?.revision ?? LEGACY_REVISION,
+    capabilities: client?.capabilities ?? {},
+    clientInfo: client?.clientInfo ?? POSTERN,
   });
   if (asked.kind !== "answer") return { ok: false, failure: failureOf(asked, "connect") };
   const result = objectOf(asked.message.value["result"]);
@@ -104,9 +112,18 @@ export async function openSession(line: Line): Promise<Probed> {
   }
   const session = { session_id: asked.sessionId, revision };
   await tellLegacy(line, session, { method: "notifications/initialized" });
+  if (client?.logLevel !== undefined && objectOf(result["capabilities"])?.["logging"] !== undefined) {
+    await askLegacy(line, session, "logging/setLevel", { level: client.logLevel });
+  }
   return {
     ok: true,
-    verdict: { era: "legacy", server_info: serverInfoOf(result), instructions: instructionsOf(result), session },
+    verdict: {
+      era: "legacy",
+      server_info: serverInfoOf(result),
+      capabilities: capabilitiesOf(result),
+      instructions: instructionsOf(result),
+      session,
+    },
   };
 }
 
@@ -158,6 +175,14 @@ export function isCredentialProblem(status: number): boolean {
 function serverInfoOf(holder: Readonly<Record<string, unknown>> | undefined): string | null {
   const info = objectOf(holder?.["serverInfo"] ?? holder?.["io.modelcontextprotocol/serverInfo"]);
   return info === undefined ? null : JSON.stringify(info);
+}
+
+/** Characters of a server's capabilities: they are part of every snapshot. */
+const MAX_CAPABILITIES = 16_000;
+
+function capabilitiesOf(result: Readonly<Record<string, unknown>> | undefined): string {
+  const text = JSON.stringify(objectOf(result?.["capabilities"]) ?? {});
+  return text.length > MAX_CAPABILITIES ? "{}" : text;
 }
 
 /** Characters of a server's instructions that are kept (RB-23). */

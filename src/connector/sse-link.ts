@@ -10,6 +10,7 @@ import type { Asked, Line } from "./ask.ts";
 import { DEADLINE_CAP_MS, startDeadline } from "./deadline.ts";
 import { readTypedEvents, type StreamEvent } from "./event-stream.ts";
 import { breakageOf, MAX_MESSAGE_BYTES, parseMessage, type Received } from "./exchange.ts";
+import { createNoticed, kindOf } from "./notices.ts";
 
 export interface SseLink {
   /** Names the link in `Mcp-Session-Id`. */
@@ -22,6 +23,8 @@ export interface SseLink {
   readonly send: Send;
   /** Ends the stream. Requests that wait for an answer fail. */
   readonly close: () => void;
+  /** What the server says from now on that belongs to no request, until the signal fires or the stream ends. */
+  readonly notices: (signal: AbortSignal) => AsyncGenerator<Received>;
 }
 
 export type LinkOpened =
@@ -86,6 +89,7 @@ function startLink(
 ): SseLink {
   const id = randomToken(16);
   const pending = new Map<string, Pending>();
+  const noticed = createNoticed();
   const { origin } = new URL(address);
   let isOpen = true;
   /** What the server is shown, as the last request brought it: a token is renewed while the stream stands. */
@@ -98,6 +102,7 @@ function startLink(
     abort();
     for (const request of pending.values()) request.end();
     pending.clear();
+    noticed.end();
   }
 
   /** The time without use begins again, and not before the last request has ended. */
@@ -146,11 +151,13 @@ function startLink(
       request?.end();
       return;
     }
-    const owner = ownerOf(received);
+    const owner = kindOf(received) !== null && noticed.isHeard() ? undefined : ownerOf(received);
     if (owner !== undefined) owner.put(received.text);
+    else if (requestId === undefined || method !== "ping") noticed.put(received);
+    if (owner !== undefined || requestId === undefined) return;
     // A request of a server that nobody is speaking with.
-    else if (requestId !== undefined && method === "ping") tell({ id: requestId, result: {} });
-    else if (requestId !== undefined) tell({ id: requestId, error: { code: -32601, message: "Nobody is there." } });
+    if (method === "ping") tell({ id: requestId, result: {} });
+    else if (!noticed.isHeard()) tell({ id: requestId, error: { code: -32601, message: "Nobody is there." } });
   }
 
   async function read(): Promise<void> {
@@ -221,6 +228,7 @@ function startLink(
   return {
     id,
     close,
+    notices: noticed.listen,
     async send(outgoing) {
       const named = new Headers(outgoing.headers).get("Mcp-Session-Id");
       shown = { ...target.headers, ...credentialAmong(outgoing.headers) };

@@ -35,8 +35,8 @@ export function messageResponse(
 
 export interface AnswerOptions {
   readonly accepts: Accepts;
-  /** Notes the row of the call; an answer that must not come before its row waits for it. */
-  readonly record: (row: CallRow) => { readonly stored: Promise<void>; readonly isAwaited: boolean };
+  /** Notes the row of the call, where it has one; an answer that must not come before its row waits for it. */
+  readonly record: (row: CallRow | null) => { readonly stored: Promise<void>; readonly isAwaited: boolean };
   /** Keeps work alive behind the answer. */
   readonly waitUntil: (work: Promise<unknown>) => void;
   /** The client has gone away while it was being answered. */
@@ -44,9 +44,9 @@ export interface AnswerOptions {
 }
 
 /** R-20: a comment at least this often, so that nobody on the way takes a silent stream for a dead one. */
-const KEEP_ALIVE_MS = 15_000;
-const KEEP_ALIVE = ":\n\n";
-const STREAM_HEADERS = { "Content-Type": "text/event-stream", "X-Accel-Buffering": "no" };
+export const KEEP_ALIVE_MS = 15_000;
+export const KEEP_ALIVE = ":\n\n";
+export const STREAM_HEADERS = { "Content-Type": "text/event-stream", "X-Accel-Buffering": "no" };
 
 /**
  * The answer to a call. JSON when its response comes first, a stream when the server streams and the client may.
@@ -126,7 +126,7 @@ async function withKeepAlive<T>(work: Promise<T>, beat: () => Promise<void>): Pr
 }
 
 /** A message as an event; a text with line breaks takes several lines, which the reader joins again. */
-function eventOf(text: string): string {
+export function eventOf(text: string): string {
   const lines = text.split(/\r\n|\n|\r/).map((line) => `data: ${line}\n`);
   return `event: message\n${lines.join("")}\n`;
 }

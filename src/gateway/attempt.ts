@@ -1,18 +1,19 @@
 /** One attempt at a tool call: a request to the server, what it streams, and how that can end (PS-31). */
 
 import type { ParamHeader } from "../catalog/param-headers.ts";
-import type { Tool } from "../catalog/snapshot.ts";
-import { tellLegacy, type UpstreamSession } from "../connector/ask.ts";
+import { sessionHeaders, tellLegacy, type UpstreamSession } from "../connector/ask.ts";
 import { type Deadline, startDeadline } from "../connector/deadline.ts";
 import { type Exchange, ExchangeBroken, exchange, type Received, type Target } from "../connector/exchange.ts";
 import { BREAKAGES, failureOf } from "../connector/handshake.ts";
 import { scopesAskedFor } from "../credentials/challenge.ts";
 import type { Send } from "../platform/guarded-fetch.ts";
-import { hopsFrom } from "../platform/hop-marker.ts";
+import { carrying } from "../platform/hop-marker.ts";
 import type { ServerRecord } from "../registry/server-record.ts";
-import type { ShapedResponse } from "./client-side.ts";
+import { PARKED, parkedIn } from "../sessions/parked.ts";
+import type { ResponseSource } from "./client-side.ts";
 import { isLegacyAnswer, MISTAKEN, refusedByProtocol } from "./modern/upstream-refusal.ts";
-import type { CallEvent, ToolCall, ToolCallDeps } from "./tool-call.ts";
+import type { ClientRequest, RequestEvent, Resume, Subject, UpstreamDeps } from "./perform.ts";
+import { relayedRequest } from "./relayed-id.ts";
 
 /** Rounds of one call at most, whatever the reason for the second (PS-31). */
 export const MAX_TRIES = 2;
@@ -38,50 +39,73 @@ export interface NoAnswer {
   readonly scopes?: readonly string[];
 }
 
+/** A response of a server, and what is known of where it came from. */
+export interface Answer {
+  readonly kind: "answer";
+  readonly received: Received;
+  readonly from: ResponseSource;
+}
+
 export type Attempt =
-  | { readonly kind: "response"; readonly response: ShapedResponse }
+  | Answer
+  /** The server asks something that only another request of the client can answer; the call waits for that. */
+  | { readonly kind: "parked"; readonly park: string; readonly id: string; readonly asked: Received }
   | (NoAnswer & {
       readonly kind: "failed";
       readonly retry: "never" | "repeatable" | "always" | "new session" | "new token" | "new headers";
     });
 
+/** How one request goes upstream. */
+export interface Route {
+  readonly target: Target;
+  readonly session: UpstreamSession | null;
+  /** Set where the request itself has gone upstream before, and waits for an answer. */
+  readonly resume: Resume | null;
+  /** The request has gone upstream before, and what was asked then is answered in it. */
+  readonly isRepeat: boolean;
+}
+
 /** One request upstream, to its end. */
-export async function* attemptCall(
-  deps: ToolCallDeps,
-  call: ToolCall,
-  tool: Tool,
-  target: Target,
-  session: UpstreamSession | null,
+export async function* attemptRequest(
+  deps: UpstreamDeps,
+  request: ClientRequest,
+  subject: Subject,
+  { target, session, resume, isRepeat }: Route,
   progress: Progress,
-): AsyncGenerator<CallEvent, Attempt> {
-  const { record } = tool.server;
-  const { message, side } = call;
+): AsyncGenerator<RequestEvent, Attempt> {
+  const { record } = subject.server;
+  const { message, side, upstream } = request;
   const era = record.era ?? "legacy";
   // A client without a session of its own shares one upstream, where its ids may be another client's as well.
-  const ownId = era === "legacy" && call.sessionId === null ? JSON.stringify(crypto.randomUUID()) : null;
-  const { param_headers, live_param_headers } = tool;
-  const paramHeaders = {
-    live: progress.live ?? live_param_headers ?? [],
-    isShown: progress.live === undefined && live_param_headers === param_headers,
-  };
-  const forwarding = { message, toolName: tool.name, session, ownId, headers: call.headers, paramHeaders };
-  const send = deps.sendTo(record, call.sessionName);
+  const isShared = era === "legacy" && request.sessionId === null;
+  const ownId = resume?.id ?? (isShared || isRepeat ? JSON.stringify(crypto.randomUUID()) : null);
+  const { client, asks } = upstream;
+  // What a client cannot be asked within this request is not declared with it.
+  const told = client === null || asks !== "refused" ? client : { ...client, capabilities: {} };
+  const { headers } = request;
+  const paramHeaders = paramHeadersOf(subject, progress);
+  const forwarding = { message, name: subject.name, session, ownId, headers, client: told, paramHeaders };
+  const outgoing =
+    resume === null ? side.request(forwarding, era) : { headers: sessionHeadersOf(session), body: resume.answer ?? "" };
+  const send = carrying(deps.sendTo(record, upstream), headers);
   const timeoutMs = record.timeout_ms ?? CALL_TIMEOUT_MS;
-  const deadline = startDeadline(timeoutMs, call.left);
+  const deadline = startDeadline(timeoutMs, request.left);
   progress.attempts++;
   progress.upstreamStart ??= deps.clock();
+  const id = ownId ?? message.id;
   let end = () => {
     const isGivenUp = deadline.signal.aborted;
     endRequest(deadline);
-    if (isGivenUp)
-      call.waitUntil(giveUp(deps, call, { record, send, target, session, id: ownId ?? message.id }, deadline));
+    if (isGivenUp) request.waitUntil(giveUp(deps, request, { record, send, target, session, id }, deadline));
   };
+  const answer = (received: Received, status: number): Answer => ({
+    kind: "answer",
+    received,
+    from: { era, status, serverInfo: record.server_info, serverId: record.server_id },
+  });
   try {
-    const { headers, body } = side.request(forwarding, era);
-    const outgoing = { headers: { ...hopsFrom(call.headers), ...headers }, body };
-    const result = await exchange(send, target, outgoing, deadline);
-    const id = ownId ?? message.id;
-    const from = { era, serverInfo: record.server_info };
+    const way = resume === null ? send : deps.resume(resume.name, resume.park);
+    const result = await exchange(way, target, outgoing, deadline);
     switch (result.kind) {
       case "message": {
         const { status } = result;
@@ -90,14 +114,12 @@ export async function* attemptCall(
         if (isLost) return { kind: "failed", reason: `${SAYS} ${status}.`, retry: "new session" };
         if (status === 401 || status === 403) return statusFailure(result, session, target);
         if (!isResponse(result.message, id)) return brokenFailure(new ExchangeBroken("not_mcp"), timeoutMs);
-        const refused = failureByProtocol(deps, call, tool, result.message);
-        if (refused !== null) return refused;
-        if (era === "modern" && isLegacyAnswer(result.message, status)) lookAnew(deps, call, record);
-        return { kind: "response", response: side.response(result.message, { ...from, status }, message) };
+        if (era === "modern" && isLegacyAnswer(result.message, status)) lookAnew(deps, request, record);
+        return failureByProtocol(deps, request, record, result.message) ?? answer(result.message, status);
       }
       case "stream": {
         yield { kind: "streaming" };
-        const response = yield* readStream(deps, call, result.messages, {
+        const last = yield* readStream(deps, request, result.messages, {
           record,
           send,
           target,
@@ -105,13 +127,14 @@ export async function* attemptCall(
           deadline,
           id,
         });
-        if (response === null) return brokenFailure(new ExchangeBroken("cut"), timeoutMs);
-        end = () => call.waitUntil(drain(result.messages, deadline));
-        const refused = failureByProtocol(deps, call, tool, response);
-        if (refused !== null) return refused;
-        return { kind: "response", response: side.response(response, { ...from, status: 200 }, message) };
+        if (last === null) return brokenFailure(new ExchangeBroken("cut"), timeoutMs);
+        end = () => request.waitUntil(drain(result.messages, deadline));
+        const parked = upstream.asks === "parked" ? parkedIn(last) : null;
+        if (parked !== null) return { kind: "parked", ...parked, id: id ?? "null" };
+        return failureByProtocol(deps, request, record, last) ?? answer(last, 200);
       }
       case "status":
+        if (resume !== null) return { kind: "failed", reason: PARK_LOST, retry: "never" };
         return statusFailure(result, session, target);
       case "broken":
         return brokenFailure(result, timeoutMs);
@@ -125,18 +148,35 @@ export async function* attemptCall(
 }
 
 /** What the gateway has got wrong, and what is done about it: its client has no part in that. */
-function failureByProtocol(deps: ToolCallDeps, call: ToolCall, { server }: Tool, response: Received): Attempt | null {
-  if (server.record.era !== "modern") return null;
-  const refused = refusedByProtocol(response, call.side.declares?.(call.message) === true);
+function failureByProtocol(
+  deps: UpstreamDeps,
+  request: ClientRequest,
+  record: ServerRecord,
+  response: Received,
+): Attempt | null {
+  if (record.era !== "modern") return null;
+  const refused = refusedByProtocol(response, request.side.declares?.(request.message) === true);
   if (refused === null) return null;
-  if (refused === "revision") lookAnew(deps, call, server.record);
+  if (refused === "revision") lookAnew(deps, request, record);
   return { kind: "failed", reason: MISTAKEN[refused], retry: refused === "headers" ? "new headers" : "never" };
 }
 
 /** What fails here is tried again by the connector's own alarm. */
-function lookAnew(deps: ToolCallDeps, { principal, waitUntil }: ToolCall, record: ServerRecord): void {
+function lookAnew(deps: UpstreamDeps, { principal, waitUntil }: ClientRequest, record: ServerRecord): void {
   const owner = { org_id: principal.org, user_id: principal.id };
   waitUntil(deps.rediscover(record, owner).catch(() => undefined));
+}
+
+/** What the server of a call expects of `Mcp-Param-*`; other requests have none. */
+function paramHeadersOf({ tool }: Subject, { live }: Progress) {
+  const expected = live ?? tool?.live_param_headers ?? [];
+  return { live: expected, isShown: live === undefined && tool?.live_param_headers === tool?.param_headers };
+}
+
+const PARK_LOST = "The call was given up before the answer to its question came; call it again.";
+
+function sessionHeadersOf(session: UpstreamSession | null): Record<string, string> {
+  return session === null ? {} : sessionHeaders(session);
 }
 
 /** Whatever the server still sends for a request, nobody waits for. */
@@ -150,8 +190,8 @@ function endRequest(deadline: Deadline): void {
  * session is not used again after a request that it has let run out of time (PS-30).
  */
 async function giveUp(
-  deps: ToolCallDeps,
-  call: ToolCall,
+  deps: UpstreamDeps,
+  request: ClientRequest,
   at: {
     readonly record: ServerRecord;
     readonly send: Send;
@@ -167,7 +207,7 @@ async function giveUp(
   const params = { requestId: JSON.parse(at.id), reason: "nobody waits for it any more" };
   await tellLegacy(line, at.session, { method: "notifications/cancelled", params });
   if (deadline.isOver())
-    await deps.dropSession(call.sessionName, at.record.server_id, at.session).catch(() => undefined);
+    await deps.dropSession(request.upstream.name, at.record.server_id, at.session).catch(() => undefined);
 }
 
 const DRAIN_MS = 1_000;
@@ -226,10 +266,10 @@ function brokenFailure(
   return { kind: "failed", reason: BREAKAGES[breakage], retry, ...(breakage === "timeout" ? { timeoutMs } : {}) };
 }
 
-/** Passes on what belongs to the call until its response; null when the stream ends without one. */
+/** Passes on what belongs to the request until the message that ends it; null when the stream ends without one. */
 async function* readStream(
-  deps: ToolCallDeps,
-  call: ToolCall,
+  deps: UpstreamDeps,
+  request: ClientRequest,
   messages: AsyncGenerator<Received>,
   at: {
     record: ServerRecord;
@@ -239,7 +279,9 @@ async function* readStream(
     deadline: Deadline;
     id: string | null;
   },
-): AsyncGenerator<CallEvent, Received | null> {
+): AsyncGenerator<RequestEvent, Received | null> {
+  const { upstream, side } = request;
+  const from = { era: at.record.era ?? "legacy", serverId: at.record.server_id };
   // By hand: leaving a `for await` would close the stream, and with it the connection.
   for (let next = await messages.next(); !next.done; next = await messages.next()) {
     const received = next.value;
@@ -248,18 +290,23 @@ async function* readStream(
       // A response to something else, or a second one, is dropped (P-72).
       if (isResponse(received, at.id)) return received;
     } else if (id !== undefined) {
-      await answerServer(at, method, id);
+      if (upstream.asks !== "relayed" || method === "ping") await answerServer(at, method, id);
+      else {
+        at.deadline.restart();
+        yield { kind: "notification", text: relayedRequest(received, at.record.server_id) };
+      }
     } else {
+      if (upstream.asks === "parked" && method === PARKED) return received;
       if (method === "notifications/progress") at.deadline.restart();
-      if (method === "notifications/tools/list_changed") lookAnew(deps, call, at.record);
-      const text = call.side.notification(received, call.message);
+      if (method === "notifications/tools/list_changed") lookAnew(deps, request, at.record);
+      const text = side.notification(received, from, request.message);
       if (text !== null) yield { kind: "notification", text };
     }
   }
   return null;
 }
 
-/** A request of the server: nothing was declared to it, so it gets a pong or a refusal. */
+/** A request of a server that nobody can be asked: nothing was declared to it, so it gets a pong or a refusal. */
 async function answerServer(
   { send, target, session }: { send: Send; target: Target; session: UpstreamSession | null },
   method: unknown,

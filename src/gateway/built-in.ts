@@ -63,7 +63,7 @@ export async function callBuiltIn(
     },
   );
   const received = { text: resultText(JSON.stringify(result), message.id ?? "null"), value: { result } };
-  const from = { era: "legacy", status: 200, serverInfo: JSON.stringify(POSTERN) } as const;
+  const from = { era: "legacy", status: 200, serverInfo: JSON.stringify(POSTERN), serverId: GATEWAY } as const;
   const shaped = side.response(received, from, message);
   if (noted === undefined) return { response: shaped, run: mark };
   const { error, run_id, entered } = noted;

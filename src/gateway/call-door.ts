@@ -3,21 +3,23 @@ import type { Server, Snapshot, Tool } from "../catalog/snapshot.ts";
 import { answerCall, messageResponse } from "./answer.ts";
 import type { ClientMessage } from "./client-message.ts";
 import type { CallSide, ClientSide } from "./client-side.ts";
-import { type DoorRequest, serverOfDoor } from "./request.ts";
-import { callTool } from "./tool-call.ts";
+import type { ClientRequest } from "./perform.ts";
+import { type DoorRequest, type Place, serverOfDoor } from "./request.ts";
+import { callServer } from "./server-call.ts";
+import { type CallEvent, callTool } from "./tool-call.ts";
+
+/** A call that lasts longer can be cancelled by another request of its client (P-28). */
+const WATCH_AFTER_MS = 500;
 
 /** How long a call goes on for the log when a legacy client, whose leaving cancels nothing, has gone (P-29). */
 const DRAIN_MS = 30_000;
 
-/**
- * @param sessionName The `Session` object that the call belongs to.
- * @param sessionId The client's own session; null without one.
- */
+/** `tools/call`. */
 export function serveToolCall(
   request: DoorRequest,
   side: ClientSide,
   message: ClientMessage,
-  session: { readonly name: string; readonly id: string | null },
+  place: Place,
 ): Promise<Response> {
   const { snapshot, slug, accepts } = request;
   const { name } = message.params;
@@ -35,7 +37,7 @@ export function serveToolCall(
   const server = isAggregate ? (named?.server ?? stdioServer(snapshot, name)) : serverOfDoor(request);
   const found = isAggregate ? named : server?.tools.get(name);
   const tool = found === undefined || side.offers?.(found) !== false ? found : undefined;
-  return answerToolCall(request, side, { message, name, server, tool }, session);
+  return answerToolCall(request, side, { message, name, server, tool }, place);
 }
 
 /**
@@ -44,18 +46,7 @@ export function serveToolCall(
  * @param call What is called: the name as sent, and what it led to.
  */
 export function answerToolCall(
-  {
-    services,
-    principal,
-    filters,
-    snapshot,
-    door,
-    self,
-    headers,
-    accepts,
-    signal,
-    waitUntil,
-  }: Omit<DoorRequest, "slug">,
+  request: Omit<DoorRequest, "slug">,
   side: CallSide,
   call: {
     readonly message: ClientMessage;
@@ -63,37 +54,87 @@ export function answerToolCall(
     readonly server: Server | undefined;
     readonly tool: Tool | undefined;
   },
-  session: { readonly name: string; readonly id: string | null },
+  place: Place,
 ): Promise<Response> {
+  const { services, filters, door } = request;
+  return answerRequest(request, side, call.message, place, (from) =>
+    callTool(services.toolCalls, { ...from, ...call, filters, door }),
+  );
+}
+
+/** A request of a server's door that calls no tool, and that the door offers to its caller. */
+export function serveServerRequest(
+  request: DoorRequest,
+  side: ClientSide,
+  message: ClientMessage,
+  place: Place,
+  server: Server,
+): Promise<Response> {
+  const { toolCalls } = request.services;
+  return answerRequest(request, side, message, place, (from) => callServer(toolCalls, from, server));
+}
+
+/** Answers with what comes of a request, and ends it when its client leaves or says that it waits no longer. */
+function answerRequest(
+  request: Omit<DoorRequest, "slug">,
+  side: CallSide,
+  message: ClientMessage,
+  { name, id, upstream }: Place,
+  perform: (from: ClientRequest) => AsyncGenerator<CallEvent, void>,
+): Promise<Response> {
+  const { services, principal, snapshot, self, headers, accepts, signal, waitUntil } = request;
   const left = new AbortController();
   const leave = () => {
     if (side.leavingCancels) left.abort();
     else setTimeout(() => left.abort(), DRAIN_MS);
   };
   if (side.leavingCancels) signal.addEventListener("abort", leave);
-  const events = callTool(services.toolCalls, {
+  const events = perform({
     side,
     principal,
-    filters,
-    door,
     self,
-    ...call,
+    message,
     credentials: snapshot.generation.credentials,
-    sessionName: session.name,
-    sessionId: session.id,
+    sessionName: name,
+    sessionId: id,
+    upstream,
     headers,
     left: left.signal,
     waitUntil,
   });
-  return answerCall(events, {
+  const watched =
+    id === null || message.id === null
+      ? events
+      : watch(events, JSON.stringify(JSON.parse(message.id)), () => left.abort());
+  return answerCall(watched, {
     accepts,
-    record: (row) => ({
-      stored: services.journal.record(session.name, row),
-      isAwaited: services.journal.mode === "sync",
-    }),
+    record: (row) =>
+      row === null
+        ? { stored: Promise.resolve(), isAwaited: false }
+        : { stored: services.journal.record(name, row), isAwaited: services.journal.mode === "sync" },
     waitUntil,
     onLeft: leave,
   });
+
+  /** Most calls are over before anybody could take them back: only for those that take longer the session is asked. */
+  async function* watch(from: typeof events, requestId: string, cancel: () => void): typeof events {
+    let isOver = false;
+    let isWatched = false;
+    const timer = setTimeout(() => {
+      isWatched = true;
+      const cancelled = services.sessions.cancelled(name, requestId).then((isCancelled) => {
+        if (isCancelled && !isOver) cancel();
+      });
+      waitUntil(cancelled.catch(() => undefined));
+    }, WATCH_AFTER_MS);
+    try {
+      yield* from;
+    } finally {
+      isOver = true;
+      clearTimeout(timer);
+      if (isWatched) waitUntil(services.sessions.unwatch(name, requestId).catch(() => undefined));
+    }
+  }
 }
 
 /**

@@ -1,7 +1,7 @@
 /** The body of a POST to an MCP door as one JSON-RPC message: rungs 3.2 of protocol.md. Pure. */
 import type { RpcError } from "../failure/json-rpc.ts";
 import { MAX_DEPTH } from "../http/body.ts";
-import { depthOf, type Member, membersOf, repeatedKey } from "../platform/json-text.ts";
+import { depthOf, elementsOf, type Member, membersOf, repeatedKey } from "../platform/json-text.ts";
 import { isObject } from "../platform/json-value.ts";
 
 /** A request or notification of a client, as text and as value. */
@@ -29,10 +29,19 @@ export interface RpcRefusal {
   readonly id: string | null;
 }
 
+/** What a client answers to a request of a server, or of the gateway. */
+export interface ClientResponse {
+  readonly text: string;
+  readonly id: unknown;
+  /** The id in the text. */
+  readonly at: Member | undefined;
+}
+
 export type Shape =
   | { readonly kind: "message"; readonly message: ClientMessage }
-  | { readonly kind: "response" }
-  | { readonly kind: "batch" }
+  | { readonly kind: "response"; readonly response: ClientResponse }
+  /** Each element as JSON text. */
+  | { readonly kind: "batch"; readonly elements: readonly string[] }
   | { readonly kind: "refused"; readonly refusal: RpcRefusal };
 
 export const CLAIM = "io.modelcontextprotocol/protocolVersion";
@@ -46,7 +55,7 @@ export function readShape(text: string): Shape {
     return refuse(-32700, "The body is not JSON.", null);
   }
   if (depthOf(text) > MAX_DEPTH) return refuse(-32600, `The body nests more than ${MAX_DEPTH} levels.`, null);
-  if (Array.isArray(value)) return readBatch(value);
+  if (Array.isArray(value)) return readBatch(value, text);
   if (!isObject(value)) return refuse(-32600, "The body is no JSON-RPC message.", null);
 
   const members = membersOf(text);
@@ -63,7 +72,9 @@ export function readShape(text: string): Shape {
     if (repeatedKey(list) !== undefined) return refuse(-32600, "The message has the same member twice.", id);
   }
   if (value["jsonrpc"] !== "2.0") return refuse(-32600, 'The message lacks "jsonrpc":"2.0".', id);
-  if (method === undefined && ("result" in value || "error" in value)) return { kind: "response" };
+  if (method === undefined && ("result" in value || "error" in value)) {
+    return { kind: "response", response: { text, id: value["id"], at: idAt } };
+  }
   if (typeof method !== "string") return refuse(-32600, "method must be a string.", id);
   if (params !== undefined && !isObject(params)) return refuse(-32600, "params must be an object.", id);
   if (idAt !== undefined && id === null) return refuse(-32600, "id must be a string or an integer.", null);
@@ -81,7 +92,7 @@ export function readShape(text: string): Shape {
 }
 
 /** 3.2.3: an array with anything modern or foreign in it is refused; any other is for the legacy ladder to judge. */
-function readBatch(elements: readonly unknown[]): Shape {
+function readBatch(elements: readonly unknown[], text: string): Shape {
   const isLegacy = (element: unknown) => {
     if (!isObject(element) || element["jsonrpc"] !== "2.0") return false;
     const { params, method } = element;
@@ -90,7 +101,9 @@ function readBatch(elements: readonly unknown[]): Shape {
     if (!isMessage) return false;
     return !(isObject(params) && isObject(params["_meta"]) && CLAIM in params["_meta"]);
   };
-  if (elements.length > 0 && elements.every(isLegacy)) return { kind: "batch" };
+  if (elements.length > 0 && elements.every(isLegacy)) {
+    return { kind: "batch", elements: elementsOf(text).map(({ start, end }) => text.slice(start, end)) };
+  }
   return refuse(-32600, "A batch must consist of JSON-RPC messages without a modern version.", null);
 }
 

@@ -6,10 +6,12 @@ import type { Tool } from "../catalog/snapshot.ts";
 import type { UpstreamSession } from "../connector/ask.ts";
 import type { OutgoingMessage, Received } from "../connector/exchange.ts";
 import type { Era } from "../connector/revisions.ts";
+import type { UpstreamClient } from "../connector/server-request.ts";
 import type { Link } from "../credentials/flows.ts";
 import type { RpcError } from "../failure/json-rpc.ts";
 import type { ServerRecord } from "../registry/server-record.ts";
 import type { ClientMessage } from "./client-message.ts";
+import type { InputRequest } from "./input-asked.ts";
 
 /** A response for the client, and what it means for the log. */
 export interface ShapedResponse {
@@ -25,8 +27,8 @@ export interface ShapedResponse {
 /** One call on its way to a server. */
 export interface Forwarding {
   readonly message: ClientMessage;
-  /** The server's own name of the tool. */
-  readonly toolName: string;
+  /** The server's own name for what is asked, where the message has another; null: as it stands. */
+  readonly name: string | null;
   /** Present on its way to a legacy server. */
   readonly session: UpstreamSession | null;
   /**
@@ -36,12 +38,27 @@ export interface Forwarding {
   readonly ownId: string | null;
   /** Headers of the client's request. */
   readonly headers: Headers;
+  /** What a client has said of itself when its session began; null without one. */
+  readonly client: UpstreamClient | null;
   /** What the server expects of `Mcp-Param-*`, as far as it is known. */
   readonly paramHeaders: {
     readonly live: readonly ParamHeader[];
     /** Whether that is what clients are shown: then a modern one has made the headers itself. */
     readonly isShown: boolean;
   };
+}
+
+/** Where a message of a server comes from. */
+export interface MessageSource {
+  readonly era: Era;
+  readonly serverId: string;
+}
+
+/** The same of a response. */
+export interface ResponseSource extends MessageSource {
+  readonly status: number;
+  /** JSON text of what the server calls itself. */
+  readonly serverInfo: string | null;
 }
 
 /** Why a call brought no answer of its tool, in our words. */
@@ -86,17 +103,19 @@ export interface CallSide {
   /** The request as a server of that era takes it. */
   readonly request: (forwarding: Forwarding, era: Era) => OutgoingMessage;
   /**
-   * A server's response as this client takes it.
-   *
-   * @param serverInfo JSON text of what the server calls itself.
+   * What becomes of a modern server's `input_required`: it goes to the client as it is, the client is asked with
+   * requests of its own era, or it is a response like any other.
    */
-  readonly response: (
-    received: Received,
-    from: { readonly era: Era; readonly status: number; readonly serverInfo: string | null },
+  readonly inputRequired: "relayed" | "asked" | "unsupported";
+  /** Tells the client of links that a server wants opened; left out where there is no word for that (P-31). */
+  readonly links?: (
+    links: readonly Pick<InputRequest, "params">[],
     message: ClientMessage,
-  ) => ShapedResponse;
-  /** A notification that belongs to the call, as this client may have it; null when it may not. */
-  readonly notification: (received: Received, message: ClientMessage) => string | null;
+  ) => { readonly text: string; readonly status: number };
+  /** A server's response as this client takes it. */
+  readonly response: (received: Received, from: ResponseSource, message: ClientMessage) => ShapedResponse;
+  /** A notification on the stream of the request, as this client may have it; null when it may not. */
+  readonly notification: (received: Received, from: MessageSource, message: ClientMessage) => string | null;
   readonly failure: (
     failure: CallFailure,
     message: ClientMessage,

@@ -1,19 +1,19 @@
 /**
- * A client's `tools/call` as a server takes it. Only the tool's name, the id on a shared session and what the eras
+ * A client's request as a server takes it. Only the tool's name, the id on a shared session and what the eras
  * disagree about in `_meta` are changed; every other byte goes as it came (P-41).
  */
 import { sessionHeaders } from "../connector/ask.ts";
 import { OWN_ENVELOPE } from "../connector/envelope.ts";
 import type { OutgoingMessage } from "../connector/exchange.ts";
 import { MODERN_REVISION } from "../connector/revisions.ts";
-import { applyEdits, type Edit, editMembers, memberOf } from "../platform/json-text.ts";
+import type { UpstreamClient } from "../connector/server-request.ts";
+import { applyEdits, type Edit, editMembers, memberOf, membersOf } from "../platform/json-text.ts";
 import { isObject } from "../platform/json-value.ts";
 import { RUN_META } from "../runs/run.ts";
-import { type ClientMessage, readShape } from "./client-message.ts";
+import { CLAIM, type ClientMessage, readShape } from "./client-message.ts";
 import type { Forwarding } from "./client-side.ts";
-import { capabilitiesFor } from "./modern/capabilities.ts";
 import { encodeHeaderValue } from "./modern/header-value.ts";
-import { CAPABILITIES } from "./modern/ladder.ts";
+import { CAPABILITIES, LOG_LEVEL, NAME_SOURCES } from "./modern/ladder.ts";
 import { ownParamHeaders, paramHeadersFrom } from "./param-headers.ts";
 
 /** The key under which a client answers our own question for a link; no server is told of it. */
@@ -23,48 +23,87 @@ const RESERVED = "io.modelcontextprotocol/";
 /** Members of `_meta` that are for the gateway. */
 const OWN: readonly string[] = [RUN_META];
 
-/** To a modern server. A legacy client's request gets the envelope that it lacks, and declares nothing. */
+/** Capabilities of a client that no server of the other era is told of. */
+const OF_LEGACY: readonly string[] = ["tasks"];
+
+/** To a modern server. A legacy client's request gets the envelope that it lacks. */
 export function toModernServer(
-  { message: sent, toolName, headers, paramHeaders }: Forwarding,
+  { message: sent, name, ownId, headers, client, paramHeaders }: Forwarding,
   hasEnvelope: boolean,
 ): OutgoingMessage {
   const message = withoutLinkAnswer(sent);
   const isAsSent = hasEnvelope && paramHeaders.isShown;
-  const envelope = Object.fromEntries(Object.entries(OWN_ENVELOPE).map(([key, value]) => [key, JSON.stringify(value)]));
-  const capabilities = hasEnvelope ? capabilitiesFor(message) : null;
-  const declared = capabilities === null ? {} : { [CAPABILITIES]: capabilities };
-  const put = hasEnvelope ? declared : envelope;
-  const edits = [...nameEdit(message, toolName), ...metaEdit(message, put, ownIn(message))];
+  const put = hasEnvelope ? carriedExtensions(message) : envelopeOf(client);
+  const edits = [...nameEdit(message, name), ...idEdits(message, ownId), ...metaEdit(message, put, ownIn(message))];
+  const source = NAME_SOURCES[message.method];
+  const called = name ?? (source === undefined ? undefined : message.params[source]);
   return {
     headers: {
       ...(hasEnvelope ? ownParamHeaders(headers) : {}),
       ...(isAsSent ? {} : paramHeadersFrom(paramHeaders.live, message.params["arguments"])),
       "MCP-Protocol-Version": MODERN_REVISION,
       "Mcp-Method": message.method,
-      "Mcp-Name": encodeHeaderValue(toolName),
+      ...(typeof called === "string" ? { "Mcp-Name": encodeHeaderValue(called) } : {}),
     },
     body: applyEdits(message.text, edits),
   };
 }
 
 /** To a legacy server, within a session. */
-export function toLegacyServer({ message: sent, toolName, session, ownId }: Forwarding): OutgoingMessage {
-  const message = withoutLinkAnswer(sent);
-  const edits = nameEdit(message, toolName);
-  const { id, meta } = message.at;
-  if (ownId !== null && id !== undefined) edits.push({ start: id.valueStart, end: id.end, text: ownId });
-  if (meta !== undefined) {
-    const reserved = Object.keys(message.meta).filter((key) => key.startsWith(RESERVED));
+export function toLegacyServer({ message: sent, name, session, ownId }: Forwarding): OutgoingMessage {
+  const message = withoutInput(sent);
+  const edits = [...nameEdit(message, name), ...idEdits(message, ownId)];
+  if (message.at.meta !== undefined) {
+    const reserved = Object.keys(message.meta).filter((key) => key.startsWith(RESERVED) && !(key in LEGACY_META));
     const token = ownId !== null && "progressToken" in message.meta ? { progressToken: ownId } : {};
     edits.push(...metaEdit(message, token, [...reserved, ...ownIn(message)]));
   }
   return { headers: session === null ? {} : sessionHeaders(session), body: applyEdits(message.text, edits) };
 }
 
-function nameEdit({ text, at }: ClientMessage, toolName: string): Edit[] {
+/** Reserved members of `_meta` that the legacy era has as well. */
+const LEGACY_META = { [`${RESERVED}related-task`]: true };
+
+/** The envelope of a request that has come without one: what its session began with, or nothing. */
+function envelopeOf(client: UpstreamClient | null): Record<string, string> {
+  if (client === null) return OWN_META;
+  const capabilities = Object.fromEntries(
+    Object.entries(client.capabilities).filter(([key]) => !OF_LEGACY.includes(key)),
+  );
+  return {
+    ...OWN_META,
+    [`${RESERVED}clientCapabilities`]: JSON.stringify(capabilities),
+    ...(client.clientInfo === undefined ? {} : { [`${RESERVED}clientInfo`]: JSON.stringify(client.clientInfo) }),
+    ...(client.logLevel === undefined ? {} : { [LOG_LEVEL]: JSON.stringify(client.logLevel) }),
+  };
+}
+
+const OWN_META: Readonly<Record<string, string>> = Object.fromEntries(
+  Object.entries(OWN_ENVELOPE).map(([key, value]) => [key, JSON.stringify(value)]),
+);
+
+/**
+ * Extensions are offered to a server only as far as they are carried in full: none is (protocol.md 2.9).
+ *
+ * @returns What differs in the capabilities that a server hears of; nothing where they go as they came.
+ */
+export function carriedExtensions({ text, at, meta }: ClientMessage): Record<string, string> {
+  const capabilities = meta[CAPABILITIES];
+  if (at.meta === undefined || !isObject(capabilities) || !("extensions" in capabilities)) return {};
+  const own = memberOf(text, at.meta.valueStart, CAPABILITIES);
+  if (own === undefined) return {};
+  const told = text.slice(own.valueStart, own.end);
+  return { [CAPABILITIES]: applyEdits(told, editMembers(told, 0, {}, ["extensions"])) };
+}
+
+function idEdits({ at: { id } }: ClientMessage, ownId: string | null): Edit[] {
+  return ownId === null || id === undefined ? [] : [{ start: id.valueStart, end: id.end, text: ownId }];
+}
+
+function nameEdit({ text, at }: ClientMessage, own: string | null): Edit[] {
   const { name } = at;
-  const quoted = JSON.stringify(toolName);
-  return name === undefined || text.slice(name.valueStart, name.end) === quoted
+  const quoted = JSON.stringify(own);
+  return own === null || name === undefined || text.slice(name.valueStart, name.end) === quoted
     ? []
     : [{ start: name.valueStart, end: name.end, text: quoted }];
 }
@@ -88,12 +127,22 @@ function withoutLinkAnswer(message: ClientMessage): ClientMessage {
   return shape.kind === "message" ? shape.message : message;
 }
 
+/** A modern request without what belongs to rounds that a legacy server does not know. */
+function withoutInput(message: ClientMessage): ClientMessage {
+  const { text, at, params, meta } = message;
+  const drop = ["inputResponses", "requestState"].filter((key) => key in params);
+  if (at.params === undefined || drop.length === 0 || !(CLAIM in meta)) return message;
+  const shape = readShape(applyEdits(text, editMembers(text, at.params.valueStart, {}, drop)));
+  return shape.kind === "message" ? shape.message : message;
+}
+
 function metaEdit({ text, at }: ClientMessage, put: Readonly<Record<string, string>>, drop: readonly string[]): Edit[] {
   const { meta, params } = at;
   if (drop.length === 0 && Object.keys(put).length === 0) return [];
   if (meta !== undefined) return editMembers(text, meta.valueStart, put, drop);
-  if (params === undefined) return [];
   const members = Object.entries(put).map(([key, value]) => `${JSON.stringify(key)}:${value}`);
-  // A call has a name, so something follows.
-  return [{ start: params.valueStart + 1, end: params.valueStart + 1, text: `"_meta":{${members.join(",")}},` }];
+  if (params === undefined) return editMembers(text, 0, { params: `{"_meta":{${members.join(",")}}}` });
+  const isEmpty = membersOf(text, params.valueStart).length === 0;
+  const added = `"_meta":{${members.join(",")}}${isEmpty ? "" : ","}`;
+  return [{ start: params.valueStart + 1, end: params.valueStart + 1, text: added }];
 }

@@ -7,10 +7,11 @@ import { readText } from "../http/body.ts";
 import { addressOf } from "../http/security.ts";
 import { challenge, isSlug, resourceOf } from "../identity/resource.ts";
 import { refuseLoop } from "../platform/hop-marker.ts";
-import { messageResponse } from "./answer.ts";
+import { acceptsOf, messageResponse } from "./answer.ts";
 import { readShape } from "./client-message.ts";
 import { checkMedia, checkOrigin, checkRequest, doorErrorOf, METHODS } from "./door.ts";
-import { serveBatch, serveDelete, serveGet, serveLegacy, serveResponse } from "./legacy/serve.ts";
+import { serveBatch, serveDelete, serveLegacy, serveResponse } from "./legacy/serve.ts";
+import { serveGet } from "./legacy/stream.ts";
 import { classify, isModernVersion } from "./modern/ladder.ts";
 import { serveModern } from "./modern/serve.ts";
 import { authenticate, type DoorRequest } from "./request.ts";
@@ -88,7 +89,7 @@ async function serveAs(
   const door = slug === null ? "/mcp" : `/mcp/${slug.toLowerCase()}`;
   const about = { door, slug, self: new URL(c.req.url).origin, headers, filters: filtersOf(headers) };
   const base = { services, principal, snapshot, ...about, signal: c.req.raw.signal, waitUntil };
-  if (c.req.method === "GET") return serveGet();
+  if (c.req.method === "GET") return serveGet({ ...base, accepts: acceptsOf(headers.get("Accept")) });
   if (c.req.method === "DELETE") return serveDelete({ ...base, accepts: { json: true, sse: true } });
 
   const request: DoorRequest = { ...base, accepts: checkMedia(headers) };
@@ -97,9 +98,9 @@ async function serveAs(
     case "refused":
       return messageResponse(errorText(shape.refusal.error, shape.refusal.id), shape.refusal.status, request.accepts);
     case "batch":
-      return serveBatch(request);
+      return serveBatch(request, shape.elements);
     case "response":
-      if (!isModernVersion(headers.get("MCP-Protocol-Version")?.trim())) return serveResponse(request);
+      if (!isModernVersion(headers.get("MCP-Protocol-Version")?.trim())) return serveResponse(request, shape.response);
       return messageResponse(errorText(RESPONSE_REFUSED, null), 400, request.accepts);
     case "message":
       break;

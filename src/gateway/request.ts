@@ -7,6 +7,7 @@ import type { Server, Snapshot } from "../catalog/snapshot.ts";
 import type { Config } from "../config.ts";
 import type { Identity } from "../identity/identity.ts";
 import type { Principal } from "../identity/principal.ts";
+import { defaultSessionName, plainPlace, type UpstreamPlace } from "../sessions/session.ts";
 import type { Sessions } from "../sessions/sessions.ts";
 import type { Accepts } from "./answer.ts";
 import type { IntroductionDeps } from "./introduce.ts";
@@ -42,6 +43,21 @@ export interface DoorRequest {
   /** Fires when the client goes away. */
   readonly signal: AbortSignal;
   readonly waitUntil: (work: Promise<unknown>) => void;
+}
+
+/** Where what belongs to a request is kept. */
+export interface Place {
+  /** The `Session` object of its runs and rows. */
+  readonly name: string;
+  /** The client's own session; null without one. */
+  readonly id: string | null;
+  readonly upstream: UpstreamPlace;
+}
+
+/** The place of a client without a session: its principal's, where servers can ask it nothing. */
+export function placeWithoutSession({ org, id }: Principal): Place {
+  const name = defaultSessionName(org, id);
+  return { name, id: null, upstream: plainPlace(name) };
 }
 
 /** The server of a server's door; undefined at `/mcp`, and where there is none of that name. */

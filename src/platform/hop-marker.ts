@@ -32,6 +32,12 @@ export function marked(send: Send, own: string | null): Send {
   };
 }
 
+/** The same way out for what a client's request causes: its markers go along. */
+export function carrying(send: Send, headers: Headers): Send {
+  const hops = hopsFrom(headers);
+  return (request, origin) => send({ ...request, headers: { ...request.headers, ...hops } }, origin);
+}
+
 /** What a request takes along of the one that has caused it. */
 export function hopsFrom(headers: Headers): Record<string, string> {
   const hops = hopsIn(headers);

@@ -51,6 +51,7 @@ export function inProcessRecord({ name, display_name }: InProcessServer, now: nu
     last_failure: null,
     era: null,
     server_info: null,
+    capabilities: null,
     instructions: null,
     approved_instructions: null,
     created: now,

@@ -184,6 +184,7 @@ function viewOf(actor: Actor, server: OpenServer): ServerView {
     auto_all: _a,
     era: _e,
     server_info: _i,
+    capabilities: _ca,
     connection_detected: _d,
     oauth_found: _of,
     scopes_found: _sf,

@@ -79,6 +79,8 @@ export const servers = sqliteTable(
     era: text({ enum: ["legacy", "modern"] }),
     /** `serverInfo` as the server gave it, JSON text. */
     server_info: text(),
+    /** What it says it can do, JSON text (protocol.md 2.3, 4.1). */
+    capabilities: text(),
     /** What the server tells its clients about itself, as the last discovery had it. */
     instructions: text(),
     /** The instructions in force (PS-22). */

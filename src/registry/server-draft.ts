@@ -119,6 +119,7 @@ export function draftServer(input: ServerInput, { refusalOf, now }: DraftContext
       last_failure: isStdio ? { stage: "connect", message: WAITING_FOR_BRIDGE, at: now } : null,
       era: null,
       server_info: null,
+      capabilities: null,
       instructions: null,
       approved_instructions: null,
     },
@@ -203,7 +204,7 @@ export function draftChange(before: Before, patch: ServerPatch, { refusalOf }: D
       ...oauth,
       ...(isAnew ? NOTHING_FOUND : { oauth_found: record.oauth_found.filter((field) => !(field in given(patch))) }),
       // What was found at one endpoint says nothing about another one.
-      ...(isOtherPlace ? { era: null, server_info: null, state: "disconnected", last_failure: null } : {}),
+      ...(isOtherPlace ? NOTHING_SEEN : {}),
       ...(isRegistration ? { status, status_reason: null } : {}),
       // What waits for its registration is not connected to (PS-64).
       ...(status === "active" ? {} : { state: "disconnected" as const }),
@@ -226,6 +227,15 @@ export function draftChange(before: Before, patch: ServerPatch, { refusalOf }: D
     isOtherAccount: isMoved || isOtherAuth || isOtherIssuer,
   };
 }
+
+/** What a server is known to be, before anybody has looked. */
+const NOTHING_SEEN = {
+  era: null,
+  server_info: null,
+  capabilities: null,
+  state: "disconnected",
+  last_failure: null,
+} as const;
 
 /** The columns that are taken over as they are given. */
 function flagsOf(patch: ServerPatch): Partial<ServerDraft> {

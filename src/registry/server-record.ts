@@ -60,6 +60,8 @@ export interface ServerRecord extends OAuthFields, OAuthFindings {
   readonly era: "legacy" | "modern" | null;
   /** JSON text of the server's own `serverInfo`. */
   readonly server_info: string | null;
+  /** JSON text of the capabilities that the server has named. */
+  readonly capabilities: string | null;
   /** What the server tells its clients about itself, as the last discovery had it. */
   readonly instructions: string | null;
   /** The instructions in force (PS-22). */

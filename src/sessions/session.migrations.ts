@@ -29,4 +29,7 @@ export const sessionMigrations: readonly string[] = [
    );
    CREATE TABLE counted (call_id TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
    CREATE TABLE belief (holder TEXT PRIMARY KEY, until INTEGER NOT NULL);`,
+  `ALTER TABLE session DROP COLUMN takes_links;
+   ALTER TABLE session ADD COLUMN client TEXT NOT NULL DEFAULT '{"capabilities":{}}';
+   CREATE TABLE followed (server_id TEXT NOT NULL, uri TEXT NOT NULL, PRIMARY KEY (server_id, uri)) WITHOUT ROWID;`,
 ];

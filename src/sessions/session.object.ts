@@ -1,9 +1,15 @@
 import { DurableObject } from "cloudflare:workers";
+import type { UpstreamClient } from "../connector/server-request.ts";
 import type { SseLink } from "../connector/sse-link.ts";
+import type { Outgoing } from "../platform/guarded-fetch.ts";
 import { causesOf, log } from "../platform/log.ts";
 import { migrateObject } from "../platform/object-schema.ts";
 import type { RunDraft, RunEnd, RunPlace } from "../runs/run.ts";
 import { createServices, type Services } from "../services.ts";
+import { createEars, type Ears } from "./ears.ts";
+import { listeningTo } from "./listening.ts";
+import { createMailbox } from "./mailbox.ts";
+import { createParking } from "./parking.ts";
 import {
   type Admitted,
   type Believer,
@@ -13,7 +19,15 @@ import {
   type Started,
 } from "./run-ledger.ts";
 import { sessionMigrations } from "./session.migrations.ts";
-import { CREDENTIAL_HEADER, type OpenUpstream, relayedServer, SESSION_IDLE_MS, type SessionFacts } from "./session.ts";
+import {
+  CREDENTIAL_HEADER,
+  type NoticesAsk,
+  type OpenUpstream,
+  type ParkedAt,
+  readSessionUrl,
+  SESSION_IDLE_MS,
+  type SessionFacts,
+} from "./session.ts";
 import type { UpstreamAsk, UpstreamOpened } from "./upstream-sessions.ts";
 
 /** Rows moved to D1 in one batch, and their characters: D1 takes two megabytes in one parameter. */
@@ -24,6 +38,8 @@ const MOVE_AFTER_MS = 500;
 /** A refused batch is tried again after this, doubled up to the limit. */
 const RETRY_MS = 1_000;
 const RETRY_LIMIT_MS = 60_000;
+/** While a call waits here, something happens at least so often. */
+const AWAKE_MS = 20_000;
 /** A run with a budget may have to wait for so long before it begins. */
 const MAX_BELIEF_MS = 5_000;
 
@@ -37,6 +53,9 @@ export class Session extends DurableObject<Env> {
   readonly #opening = new Map<string, Promise<UpstreamOpened>>();
   /** The sessions over HTTP+SSE, by server. They end with this instance, and the next call opens others. */
   readonly #links = new Map<string, SseLink>();
+  readonly #mailbox = createMailbox();
+  readonly #parking = createParking(() => this.#stayAwake());
+  readonly #ears: Ears<Omit<UpstreamAsk, "lost"> | null>;
   readonly #runs: RunLedger;
   /** Runs with a budget that wait for others to stop believing that there is none: meanwhile nobody is told so. */
   #waiting = 0;
@@ -47,15 +66,22 @@ export class Session extends DurableObject<Env> {
     migrateObject(ctx.storage, sessionMigrations);
     this.#services = createServices(env);
     this.#runs = createRunLedger(ctx.storage.sql);
+    this.#ears = createEars(
+      listeningTo(this.#services.upstreamSessions, {
+        upstream: (ask) => this.upstream(ask),
+        linkOf: (serverId) => this.#links.get(serverId),
+      }),
+      (serverId) => this.#followed(serverId),
+    );
   }
 
   /** Begins the session. */
   async open(facts: SessionFacts): Promise<void> {
-    const { principal_id, org_id, door, revision, takes_links } = facts;
+    const { principal_id, org_id, door, revision, client } = facts;
     const now = this.#services.clock();
     this.ctx.storage.sql.exec(
       "INSERT OR REPLACE INTO session VALUES (1, ?, ?, ?, ?, ?, ?)",
-      ...[principal_id, org_id, door, revision, now, takes_links ? 1 : 0],
+      ...[principal_id, org_id, door, revision, now, JSON.stringify(client)],
     );
     await this.#wakeBy(now + SESSION_IDLE_MS);
   }
@@ -64,13 +90,11 @@ export class Session extends DurableObject<Env> {
   async facts(): Promise<SessionFacts | null> {
     const now = this.#services.clock();
     const [facts] = this.ctx.storage.sql
-      .exec<Record<Exclude<keyof SessionFacts, "takes_links">, string> & { takes_links: number }>(
-        "SELECT principal_id, org_id, door, revision, takes_links FROM session",
-      )
+      .exec<Record<keyof SessionFacts, string>>("SELECT principal_id, org_id, door, revision, client FROM session")
       .toArray();
     if (facts === undefined) return null;
     this.ctx.storage.sql.exec("UPDATE session SET seen_at = ? WHERE seen_at < ?", now, now - 60_000);
-    return { ...facts, takes_links: facts.takes_links === 1 };
+    return { ...facts, client: JSON.parse(facts.client) as UpstreamClient };
   }
 
   /** Ends the session and, at their servers, the sessions it holds there (P-26). */
@@ -82,9 +106,11 @@ export class Session extends DurableObject<Env> {
     const facts = await this.facts();
     sql.exec("DELETE FROM session");
     sql.exec("DELETE FROM upstream");
+    sql.exec("DELETE FROM followed");
     const now = this.#services.clock();
     this.#runs.end(now);
     await this.#wakeBy(now + MOVE_AFTER_MS);
+    this.#ears.closeAll();
     for (const link of this.#links.values()) link.close();
     this.#links.clear();
     const owner = { org_id: facts?.org_id ?? "", user_id: facts?.principal_id ?? "" };
@@ -138,14 +164,78 @@ export class Session extends DurableObject<Env> {
     return { ok: true, session };
   }
 
-  /** Takes a message for a server over HTTP+SSE to the link that is held here (`SessionStub.relay`). */
+  /** Requests whose answers are streams; see `SessionStub`. */
   override async fetch(request: Request): Promise<Response> {
-    const link = this.#links.get(relayedServer(request.url));
+    const { path, name } = readSessionUrl(request.url);
+    switch (path) {
+      case "relay":
+        return this.#relay(request, name);
+      case "park": {
+        const { at, message } = await request.json<{ at: ParkedAt; message: Omit<Outgoing, "signal"> }>();
+        const way = at.isLink ? this.#links.get(at.serverId)?.send : this.#services.send;
+        if (way === undefined) return new Response(null, { status: 404 });
+        return this.#parking.send(way, { ...message, signal: request.signal }, at.origin, at.capabilities);
+      }
+      case "resume": {
+        const { headers, body } = await request.json<Pick<Outgoing, "headers" | "body">>();
+        return this.#parking.resume(name, headers, body ?? "");
+      }
+      default: {
+        const { serverId, ask, uris, isOnly } = await request.json<NoticesAsk>();
+        return this.#ears.listen(serverId, ask, { uris, isOnly });
+      }
+    }
+  }
+
+  /** Takes a message for a server over HTTP+SSE to the link that is held here. */
+  async #relay(request: Request, serverId: string): Promise<Response> {
+    const link = this.#links.get(serverId);
     if (link === undefined) return new Response(null, { status: 404 });
     const { signal } = request;
     const credential = JSON.parse(request.headers.get(CREDENTIAL_HEADER) ?? "{}") as Record<string, string>;
     const headers = { ...credential, "Mcp-Session-Id": request.headers.get("Mcp-Session-Id") ?? "" };
     return link.send({ url: request.url, method: "POST", headers, body: await request.text(), signal }, "");
+  }
+
+  answers(ids: readonly string[], ms: number): Promise<(string | null)[]> {
+    return this.#mailbox.wait(ids, ms);
+  }
+
+  async answer(id: string, text: string): Promise<void> {
+    this.#mailbox.answer(id, text);
+  }
+
+  watch(requestId: string): Promise<boolean> {
+    return this.#mailbox.watch(requestId);
+  }
+
+  async cancel(requestId: string): Promise<void> {
+    this.#mailbox.cancel(requestId);
+  }
+
+  async unwatch(requestId: string): Promise<void> {
+    this.#mailbox.unwatch(requestId);
+  }
+
+  /** Servers are told of it with the next session, or the next request. */
+  async setLevel(level: string): Promise<void> {
+    const facts = await this.facts();
+    if (facts === null) return;
+    this.ctx.storage.sql.exec("UPDATE session SET client = ?", JSON.stringify({ ...facts.client, logLevel: level }));
+  }
+
+  /** Repeating it is harmless. */
+  async follow(ask: Omit<UpstreamAsk, "lost">, uri: string, isFollowed: boolean): Promise<void> {
+    const change = isFollowed
+      ? "INSERT OR IGNORE INTO followed VALUES (?, ?)"
+      : "DELETE FROM followed WHERE server_id = ? AND uri = ?";
+    this.ctx.storage.sql.exec(change, ask.serverId, uri);
+    this.#ears.refollow(ask.serverId, ask);
+  }
+
+  #followed(serverId: string): string[] {
+    const rows = this.ctx.storage.sql.exec<{ uri: string }>("SELECT uri FROM followed WHERE server_id = ?", serverId);
+    return rows.toArray().map(({ uri }) => uri);
   }
 
   /**
@@ -222,6 +312,12 @@ export class Session extends DurableObject<Env> {
     const { waiting } = sql.exec<{ waiting: number }>("SELECT COUNT(*) AS waiting FROM journal").one();
     if (waiting > 0 || this.#runs.unmoved().length > 0) await this.#wakeBy(retryAt ?? now);
     await this.#wakeForRuns();
+    if (this.#parking.size() > 0) await this.#stayAwake();
+  }
+
+  /** An object that nobody speaks with is ended after a while, and what it holds with it. */
+  #stayAwake(): Promise<void> {
+    return this.#wakeBy(this.#services.clock() + AWAKE_MS);
   }
 
   /** Moves the oldest rows to D1; says when to try again if D1 refused. A row that D1 has already, it ignores. */

@@ -5,7 +5,14 @@ import { repeat } from "../platform/repeat.ts";
 import type { RunDraft, RunEnd, RunPlace } from "../runs/run.ts";
 import type { Admitted, CallAsk, Started } from "./run-ledger.ts";
 import type { Session } from "./session.object.ts";
-import { CREDENTIAL_HEADER, relayUrl, type SessionFacts } from "./session.ts";
+import {
+  CREDENTIAL_HEADER,
+  type NoticesAsk,
+  type ParkedAt,
+  type SessionFacts,
+  type SessionPath,
+  sessionUrl,
+} from "./session.ts";
 import type { UpstreamAsk, UpstreamOpened } from "./upstream-sessions.ts";
 
 /** The way to `Session` objects, by name. Each failure to reach one is `unavailable`. */
@@ -20,6 +27,22 @@ export interface SessionStub {
    * a Streamable HTTP endpoint; 404 when the stream is no more. Throws what the network throws.
    */
   relay(name: string, serverId: string, message: Outgoing): Promise<Response>;
+  /** The same through `Parking.send`. @param at The server, and what its client can be asked. */
+  park(name: string, at: ParkedAt, message: Outgoing): Promise<Response>;
+  /** See `Parking.resume`. */
+  resume(name: string, park: string, message: Outgoing): Promise<Response>;
+  /** A stream of what a server says that belongs to no request; see `Ears.listen`. */
+  notices(name: string, ask: NoticesAsk, signal: AbortSignal): Promise<Response>;
+  /** See `Mailbox`. */
+  answers(name: string, ids: readonly string[], ms: number): Promise<(string | null)[]>;
+  answer(name: string, id: string, text: string): Promise<void>;
+  watch(name: string, requestId: string): Promise<boolean>;
+  cancel(name: string, requestId: string): Promise<void>;
+  unwatch(name: string, requestId: string): Promise<void>;
+  /** The least log level that the client wants to hear of. */
+  setLevel(name: string, level: string): Promise<void>;
+  /** Whether changes of a resource are to be told to the client. */
+  follow(name: string, ask: Omit<UpstreamAsk, "lost">, uri: string, isFollowed: boolean): Promise<void>;
   /** @param rows JSON text of a list of `CallRow`. */
   journal(name: string, rows: string): Promise<void>;
   /** Begins a run; one with a budget takes until nobody but `holder` believes that there is none. */
@@ -32,20 +55,38 @@ export interface SessionStub {
 }
 
 export function sessionStub(namespace: DurableObjectNamespace<Session>): SessionStub {
+  const ask = (name: string, path: SessionPath, of: string, init: RequestInit) =>
+    namespace.getByName(name).fetch(sessionUrl(path, of), init);
   const relay: SessionStub["relay"] = (name, serverId, { method, headers, body = "", signal }) => {
     const relayed = {
       "Mcp-Session-Id": headers["Mcp-Session-Id"] ?? "",
       [CREDENTIAL_HEADER]: JSON.stringify(credentialAmong(headers)),
     };
-    return namespace.getByName(name).fetch(relayUrl(serverId), { method, headers: relayed, body, signal });
+    return ask(name, "relay", serverId, { method, headers: relayed, body, signal });
   };
-  const guarded = withOutages<Omit<SessionStub, "relay">>({
+  const streams: Pick<SessionStub, "relay" | "park" | "resume" | "notices"> = {
+    relay,
+    park: (name, at, { signal, ...message }) =>
+      ask(name, "park", at.serverId, { method: "POST", body: JSON.stringify({ at, message }), signal }),
+    resume: (name, park, { signal, headers, body }) =>
+      ask(name, "resume", park, { method: "POST", body: JSON.stringify({ headers, body }), signal }),
+    notices: (name, notices, signal) =>
+      ask(name, "notices", notices.serverId ?? "", { method: "POST", body: JSON.stringify(notices), signal }),
+  };
+  const guarded = withOutages<Omit<SessionStub, keyof typeof streams>>({
     open: (name, facts) => repeat(() => namespace.getByName(name).open(facts)),
     facts: (name) => repeat(() => namespace.getByName(name).facts()),
     end: (name) => repeat(() => namespace.getByName(name).end()),
     upstream: async (name, ask) => namespace.getByName(name).upstream(ask),
     dropUpstream: (name, serverId, sessionId) =>
       repeat(() => namespace.getByName(name).dropUpstream(serverId, sessionId)),
+    answers: async (name, ids, ms) => namespace.getByName(name).answers([...ids], ms),
+    answer: async (name, id, text) => namespace.getByName(name).answer(id, text),
+    watch: async (name, requestId) => namespace.getByName(name).watch(requestId),
+    cancel: async (name, requestId) => namespace.getByName(name).cancel(requestId),
+    unwatch: async (name, requestId) => namespace.getByName(name).unwatch(requestId),
+    setLevel: (name, level) => repeat(() => namespace.getByName(name).setLevel(level)),
+    follow: (name, of, uri, isFollowed) => repeat(() => namespace.getByName(name).follow(of, uri, isFollowed)),
     journal: (name, rows) => repeat(() => namespace.getByName(name).journal(rows)),
     startRun: (name, place, draft, holder) =>
       repeat(async () => namespace.getByName(name).startRun(place, draft, holder)),
@@ -54,5 +95,5 @@ export function sessionStub(namespace: DurableObjectNamespace<Session>): Session
     releaseCall: (name, callId) => repeat(() => namespace.getByName(name).releaseCall(callId)),
   });
   // What breaks here is an exchange with the server, and is judged as one.
-  return { ...guarded, relay };
+  return { ...guarded, ...streams };
 }

@@ -6,7 +6,7 @@ import type { Send } from "../platform/guarded-fetch.ts";
 import type { TrustedMap } from "../platform/trusted.ts";
 import type { ServerRecord } from "../registry/server-record.ts";
 import type { SessionStub } from "./session.stub.ts";
-import type { OpenUpstream, SessionFacts } from "./session.ts";
+import type { OpenUpstream, SessionFacts, UpstreamPlace } from "./session.ts";
 import { targetKeyOf, type UpstreamAsk, type UpstreamOpened } from "./upstream-sessions.ts";
 
 export interface SessionsDeps {
@@ -45,6 +45,37 @@ export function createSessions({ stub, memory, upstreamMemory, ttlMs, clock }: S
       return (message) => stub.relay(name, serverId, message);
     },
 
+    /** Speaks with a legacy server for a client that answers it with further requests; see `parking.ts`. */
+    sendParked(place: UpstreamPlace, { server_id, connection_type }: ServerRecord): Send {
+      const capabilities = place.client?.capabilities ?? {};
+      return (message, origin) =>
+        stub.park(
+          place.name,
+          { serverId: server_id, isLink: connection_type === "sse", origin, capabilities },
+          message,
+        );
+    },
+
+    /** Goes on with a call that waits; what is posted is the result that its server is to have. */
+    resume(name: string, park: string): Send {
+      return (message) => stub.resume(name, park, message);
+    },
+
+    /** What a server says that belongs to no request; null where no server is listened to. */
+    notices: stub.notices,
+    answers: stub.answers,
+    answer: stub.answer,
+    cancelled: stub.watch,
+    cancel: stub.cancel,
+    unwatch: stub.unwatch,
+
+    async setLevel(id: string, level: string): Promise<void> {
+      await stub.setLevel(id, level);
+      memory.delete(id);
+    },
+
+    follow: stub.follow,
+
     /** Forgets a session with a legacy server; the next call opens another. */
     async dropUpstream(name: string, serverId: string, { session_id }: UpstreamSession): Promise<void> {
       const key = `${name} ${serverId}`;
@@ -56,7 +87,7 @@ export function createSessions({ stub, memory, upstreamMemory, ttlMs, clock }: S
     async upstream(
       name: string,
       server: ServerRecord,
-      as: Pick<UpstreamAsk, "owner" | "tokenId" | "subjectToken">,
+      as: Pick<UpstreamAsk, "owner" | "tokenId" | "subjectToken" | "client">,
       lost: UpstreamSession | null,
     ): Promise<UpstreamOpened> {
       const key = `${name} ${server.server_id}`;

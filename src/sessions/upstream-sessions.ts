@@ -1,6 +1,8 @@
 /** Sessions with legacy servers: opened and closed here, kept by the `Session` object they belong to. */
 
+import type { Line } from "../connector/ask.ts";
 import { type ConnectFailure, closeSession, openSession } from "../connector/handshake.ts";
+import type { UpstreamClient } from "../connector/server-request.ts";
 import type { SseLink } from "../connector/sse-link.ts";
 import { openLine } from "../connector/transport.ts";
 import { NO_LEASE } from "../credentials/leases.ts";
@@ -30,6 +32,8 @@ export interface UpstreamAsk {
   /** The upstream token that the credential is of; null for static ones. */
   readonly tokenId: string | null;
   readonly subjectToken: string | null;
+  /** Whom the session is for, as the server is told; null: the gateway itself. */
+  readonly client: UpstreamClient | null;
   /** A session that the server has forgotten: it is not given back. */
   readonly lost: string | null;
 }
@@ -83,7 +87,7 @@ export function createUpstreamSessions({ serverOf, targetOf, sendTo, clock, ttlM
 
     async open(
       serverId: string,
-      { owner, subjectToken }: Pick<UpstreamAsk, "owner" | "subjectToken">,
+      { owner, subjectToken, client }: Pick<UpstreamAsk, "owner" | "subjectToken" | "client">,
     ): Promise<UpstreamHeld> {
       const record = await serverOf(serverId);
       if (record === null || !record.enabled) return gone;
@@ -97,12 +101,25 @@ export function createUpstreamSessions({ serverOf, targetOf, sendTo, clock, ttlM
       const opened = await openLine(line, record.connection_type === "sse" ? "sse" : "http");
       if (!opened.ok) return opened;
       const { link } = opened;
-      const probed = await openSession(opened.line);
+      const probed = await openSession(opened.line, client);
       if (!probed.ok || probed.verdict.session === null) {
         link?.close();
         return probed.ok ? gone : probed;
       }
       return { ok: true, session: { ...probed.verdict.session, target_key }, link };
+    },
+
+    /** A line to a server, and what it is; null when it may not be contacted now. */
+    async lineTo(
+      serverId: string,
+      { owner, subjectToken }: Pick<UpstreamAsk, "owner" | "subjectToken">,
+    ): Promise<{ readonly line: Line; readonly record: ServerRecord } | null> {
+      const record = await serverOf(serverId);
+      if (record === null || !record.enabled) return null;
+      const targeted = await targetOf(record, { owner, subjectToken, credentials: null });
+      if (!targeted.ok) return null;
+      const timeoutMs = record.timeout_ms ?? DEFAULT_TIMEOUT_MS;
+      return { line: { send: sendWhileEnabled(record), target: targeted.target, timeoutMs }, record };
     },
 
     /** Best effort; a session that was opened for another endpoint or credential is left to end by itself. */

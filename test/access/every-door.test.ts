@@ -15,6 +15,7 @@ import { legacyClient } from "../../src/gateway/legacy/client-side.ts";
 import { modernClient } from "../../src/gateway/modern/client-side.ts";
 import type { DoorRequest } from "../../src/gateway/request.ts";
 import type { Principal } from "../../src/identity/principal.ts";
+import { plainPlace } from "../../src/sessions/session.ts";
 import { type Given, given, headersOf, principal, registry } from "../support/registries.ts";
 
 /** What came of a call: the tool that was called, or why none was, and the answer's status. */
@@ -72,7 +73,9 @@ function doors(snapshot: Snapshot, who: Principal, wish: Given) {
       const params = JSON.stringify({ name, arguments: {} });
       const shape = readShape(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":${params}}`);
       if (shape.kind !== "message") throw new Error("the test's own message is none");
-      return decided(serveToolCall({ ...base, slug }, side, shape.message, { name: "s", id: null }));
+      return decided(
+        serveToolCall({ ...base, slug }, side, shape.message, { name: "s", id: null, upstream: plainPlace("x") }),
+      );
     },
     async execute(name: string, format: Format = "chat"): Promise<Decision | "ambiguous"> {
       const call = executeCall(format, name, { id: undefined, arguments: undefined });

@@ -129,7 +129,7 @@ describe("a legacy call to a modern server", () => {
     expect(call?.message["params"]).toMatchObject({
       _meta: {
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientInfo": { name: "postern" },
+        "io.modelcontextprotocol/clientInfo": { name: "agent", version: "1" },
         "io.modelcontextprotocol/clientCapabilities": {},
       },
     });

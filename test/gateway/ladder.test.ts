@@ -133,7 +133,6 @@ describe("the shape of the body", () => {
       { status: 400, code: -32600, id: 1 },
     ],
     ["an empty array", "[]", { status: 400, code: -32600 }],
-    ["a batch", '[{"jsonrpc":"2.0","id":1,"method":"ping"}]', { status: 400, code: -32600 }],
     ["an array with what is no message", '[{"jsonrpc":"2.0","id":1}]', { status: 400, code: -32600 }],
     ["an array with a number", '[{"jsonrpc":"2.0","id":1,"method":"ping"},5]', { status: 400, code: -32600 }],
     [
@@ -148,6 +147,7 @@ describe("the shape of the body", () => {
     ],
     ["an id that is a boolean", '{"jsonrpc":"2.0","id":true,"method":"ping"}', { status: 400, code: -32600 }],
     ["an id that is an object", '{"jsonrpc":"2.0","id":{},"method":"ping"}', { status: 400, code: -32600 }],
+    ["a batch within a batch", '[[{"jsonrpc":"2.0","id":1,"method":"ping"}]]', { status: 400, code: -32600 }],
     ["another jsonrpc", '{"jsonrpc":"1.0","id":"a","method":"ping"}', { status: 400, code: -32600, id: "a" }],
     ["a method that is no text", '{"jsonrpc":"2.0","id":1,"method":5}', { status: 400, code: -32600, id: 1 }],
     [
@@ -314,7 +314,7 @@ describe("the modern ladder", () => {
       result: {
         resultType: "complete",
         supportedVersions: ["2026-07-28"],
-        capabilities: { tools: {} },
+        capabilities: { tools: { listChanged: true } },
         ttlMs: 5000,
         cacheScope: "private",
         _meta: { "io.modelcontextprotocol/serverInfo": { name: "postern", version: "0.1.0" } },

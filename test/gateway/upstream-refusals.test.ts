@@ -57,7 +57,7 @@ describe("-32021 of a server", () => {
     const response = await callTool({ roots: {}, extensions: tasks, sampling: {} });
     expect([response.status, await response.json()]).toMatchObject([200, { id: 1, result: CAPABILITY }]);
     const [call] = upstream.calls();
-    expect(call?.text).toContain(`"${CAPABILITIES}":{"roots":{},"extensions":{},"sampling":{}}`);
+    expect(call?.text).toContain(`"${CAPABILITIES}":{"roots":{},"sampling":{}}`);
   });
 
   it.each([

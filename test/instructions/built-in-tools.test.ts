@@ -124,7 +124,7 @@ describe("the definitions of the built-in tools", () => {
     const agent = await createAgent(startGateway(offline), [BUILT_IN]);
     for (const path of ["/mcp", "/mcp/gateway"]) {
       const found = await (await agent.modern(path, "server/discover")).json<{ result: { capabilities: object } }>();
-      expect(found.result.capabilities).toEqual({ tools: {} });
+      expect(found.result.capabilities).toEqual({ tools: { listChanged: true } });
       for (const method of [
         "resources/list",
         "resources/read",

@@ -35,6 +35,7 @@ export const serverRecord = (changes: Partial<ServerRecord> = {}): ServerRecord 
   last_failure: null,
   era: "modern",
   server_info: null,
+  capabilities: null,
   created: 0,
   created_by: "ann",
   modified: 0,

@@ -14,6 +14,8 @@ export interface Script {
   readonly era: "legacy" | "modern";
   /** JSON texts of the tools it lists. */
   readonly tools: readonly string[];
+  /** What it says it can do besides tools. */
+  readonly capabilities?: Readonly<Record<string, unknown>> | undefined;
   /** What it tells its clients about itself. */
   readonly instructions?: string | undefined;
   /** Answers a `tools/call`; without it the call is answered with an empty result. */
@@ -60,7 +62,8 @@ export function scriptedServer(initial: Script): ScriptedServer {
         if (script.era === "modern") return rpcError(message, -32601, 404);
         const serverInfo = { name: "scripted", version: "1" };
         const { instructions } = script;
-        const result = { protocolVersion: "2025-11-25", capabilities: { tools: {} }, serverInfo, instructions };
+        const capabilities = { ...script.capabilities, tools: {} };
+        const result = { protocolVersion: "2025-11-25", capabilities, serverInfo, instructions };
         return json({ jsonrpc: "2.0", id: message["id"], result }, { "Mcp-Session-Id": `up-${++sessions}` });
       }
       case "server/discover": {
@@ -69,7 +72,7 @@ export function scriptedServer(initial: Script): ScriptedServer {
         const result = {
           resultType: "complete",
           supportedVersions: ["2026-07-28"],
-          capabilities: { tools: {} },
+          capabilities: { ...script.capabilities, tools: {} },
           instructions: script.instructions,
           _meta,
         };

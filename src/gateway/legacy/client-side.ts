@@ -1,15 +1,19 @@
-/** Tool calls of legacy clients: what goes out to servers of either era, and how their answers come back. */
-import { applyEdits } from "../../platform/json-text.ts";
+/** Requests of legacy clients: what goes out to servers of either era, and how their answers come back. */
+import { applyEdits, editMembers, memberOf } from "../../platform/json-text.ts";
 import { isObject } from "../../platform/json-value.ts";
 import { type ClientSide, linkText } from "../client-side.ts";
 import { toLegacyServer, toModernServer } from "../forwarding.ts";
+import { relayedId } from "../relayed-id.ts";
 import { errorText, idEdit, outcomeOf, progressFor, resultEdit, resultText, unknownTool } from "../rpc-text.ts";
 
 /** Members of a modern result that a legacy client does not know (protocol.md 3.5.4). */
 const MODERN_MEMBERS = ["resultType", "ttlMs", "cacheScope"];
 
+/** A client without a session: nothing reaches it but the answer and its progress (rung 3.4.4). */
 export const legacyClient: ClientSide = {
   leavingCancels: false,
+
+  inputRequired: "asked",
 
   request: (forwarding, era) => (era === "modern" ? toModernServer(forwarding, false) : toLegacyServer(forwarding)),
 
@@ -35,11 +39,14 @@ export const legacyClient: ClientSide = {
     return { text: applyEdits(received.text, edits), status: 200, ...outcome };
   },
 
-  // Log messages need a level that was asked for, and no door offers that to a legacy client.
-  notification: progressFor,
+  // Log messages need a level that was asked for, which only a session remembers.
+  notification: (received, _, message) => progressFor(received, message),
 
-  // What a model can act on is a result (CN-13).
-  failure({ text }, { id }) {
+  // What a model can act on is a result (CN-13); a request without a tool has no place for it.
+  failure({ text }, { id, method }) {
+    if (method !== "tools/call") {
+      return { text: errorText({ code: -32603, message: text }, id ?? "null"), status: 200 };
+    }
     const result = { content: [{ type: "text", text }], isError: true };
     return { text: resultText(JSON.stringify(result), id ?? "null"), status: 200 };
   },
@@ -56,14 +63,64 @@ export const legacyClient: ClientSide = {
   error: (error, _status, id) => ({ text: errorText(error, id), status: 200 }),
 };
 
-/** A client of 2025-11-25 that has said that it shows links to a person (protocol.md 4.3, P-31). */
-export const linkingLegacyClient: ClientSide = {
+/** What changes in lists is told at the door of the server whose lists they are. */
+const LIST_CHANGED = /^notifications\/(tools|prompts|resources)\/list_changed$/;
+
+/** A client with a session: everything that a server says on the stream of its request reaches it (protocol.md 3.5.5). */
+const sessionClient: ClientSide = {
   ...legacyClient,
 
-  linkNeeded(link, { id }) {
-    const message = `Link your account on ${link.server.display_name}`;
-    const elicitation = { mode: "url", elicitationId: link.flow_id, url: link.url, message };
-    const error = { code: -32042, message: "An account has to be linked.", data: { elicitations: [elicitation] } };
-    return { text: errorText(error, id ?? "null"), status: 200 };
+  notification(received, { serverId }, message) {
+    const { method, params } = received.value;
+    if (method === "notifications/progress") return progressFor(received, message);
+    if (method !== "notifications/cancelled" || !isObject(params)) return received.text;
+    // A server that gives up a question of its own names it as it has asked it.
+    const { text } = received;
+    const at = memberOf(text, 0, "params")?.valueStart ?? 0;
+    const id = memberOf(text, at, "requestId");
+    if (id === undefined) return null;
+    return applyEdits(
+      text,
+      editMembers(text, at, { requestId: relayedId(serverId, text.slice(id.valueStart, id.end)) }),
+    );
   },
 };
+
+/** The same at `/mcp`, where no list is one server's own. */
+const aggregateClient: ClientSide = {
+  ...sessionClient,
+
+  notification(received, from, message) {
+    const { method } = received.value;
+    const isOfList = typeof method === "string" && LIST_CHANGED.test(method);
+    return isOfList ? null : sessionClient.notification(received, from, message);
+  },
+};
+
+/** What a client of 2025-11-25 can do besides that has said that it shows links to a person (protocol.md 4.3, P-31). */
+const LINKING: Pick<ClientSide, "linkNeeded" | "links"> = {
+  linkNeeded(link, { id }) {
+    const message = `Link your account on ${link.server.display_name}`;
+    return { text: linksText([{ elicitationId: link.flow_id, url: link.url, message }], id), status: 200 };
+  },
+
+  links: (links, { id }) => ({
+    text: linksText(
+      links.map(({ params: { url, message } }) => ({ elicitationId: crypto.randomUUID(), url, message })),
+      id,
+    ),
+    status: 200,
+  }),
+};
+
+function linksText(links: readonly Readonly<Record<string, unknown>>[], id: string | null): string {
+  const elicitations = links.map((link) => ({ mode: "url", ...link }));
+  const error = { code: -32042, message: "A link has to be opened first.", data: { elicitations } };
+  return errorText(error, id ?? "null");
+}
+
+/** The client of a session. */
+export function clientOfSession(takesLinks: boolean, isAggregate: boolean): ClientSide {
+  const side = isAggregate ? aggregateClient : sessionClient;
+  return takesLinks ? { ...side, ...LINKING } : side;
+}

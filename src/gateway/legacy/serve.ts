@@ -1,119 +1,101 @@
 /** Serving legacy clients: rungs 3.4 of protocol.md, with sessions and without. */
 
-import { randomToken } from "../../platform/ids.ts";
-import { isObject } from "../../platform/json-value.ts";
-import { POSTERN } from "../../platform/version.ts";
-import { defaultSessionName, type SessionFacts } from "../../sessions/session.ts";
 import { messageResponse } from "../answer.ts";
-import { serveToolCall } from "../call-door.ts";
-import type { ClientMessage } from "../client-message.ts";
-import { introduce } from "../introduce.ts";
+import { serveServerRequest, serveToolCall } from "../call-door.ts";
+import { type ClientMessage, type ClientResponse, readShape } from "../client-message.ts";
+import { isLogLevel } from "../log-level.ts";
+import { offerOf } from "../offered.ts";
 import type { DoorRequest } from "../request.ts";
 import { errorText, resultText } from "../rpc-text.ts";
+import { askAs } from "../server-notices.ts";
 import { listTools } from "../tool-list.ts";
-import { legacyClient, linkingLegacyClient } from "./client-side.ts";
-
-/** The legacy revisions that are served, oldest first; HTTP+SSE is not one for clients (protocol.md 1.1). */
-const REVISIONS = ["2025-03-26", "2025-06-18", "2025-11-25"];
-const LATEST = "2025-11-25";
-const SESSION_HEADER = "Mcp-Session-Id";
-/** What a session id of ours looks like: 192 random bits. */
-const SESSION_ID = /^ses_[A-Za-z0-9_-]{32}$/;
+import { clientOfSession, legacyClient } from "./client-side.ts";
+import { takeNotification, takeResponse } from "./incoming.ts";
+import {
+  type ClientSession,
+  findSession,
+  initialize,
+  placeOf,
+  refuse,
+  refuseSession,
+  refuseVersion,
+  SESSION_HEADER,
+  takesLinks,
+  WITH_BATCHES,
+} from "./session.ts";
 
 /** @param message A request, or a notification. */
 export async function serveLegacy(request: DoorRequest, message: ClientMessage): Promise<Response> {
-  const sessionHeader = request.headers.get(SESSION_HEADER);
   if (message.method === "initialize" && message.id !== null) {
-    if (sessionHeader !== null)
-      return refuse(request, 400, -32600, "initialize must not carry a session id.", message.id);
-    return initialize(request, message);
+    return request.headers.has(SESSION_HEADER)
+      ? refuse(request, 400, -32600, "initialize must not carry a session id.", message.id)
+      : initialize(request, message);
   }
   const versionRefusal = refuseVersion(request, message.id);
   if (versionRefusal !== null) return versionRefusal;
-  const session = await findSession(request, sessionHeader);
-  if (session === "unknown") return refuse(request, 404, -32600, "There is no such session.", message.id);
-  // What a client tells needs no answer, and nothing that is offered depends on it.
-  if (message.id === null) return new Response(null, { status: 202 });
-  return serveRequest(request, message, message.id, session);
-}
-
-/** 3.4.7: no door takes batches. */
-export function serveBatch(request: DoorRequest): Response {
-  return (
-    refuseVersion(request, null) ??
-    refuse(request, 400, -32600, "A batch is not accepted; send each message alone.", null)
-  );
-}
-
-/** 3.4.8: a response that nobody waits for. */
-export async function serveResponse(request: DoorRequest): Promise<Response> {
-  const versionRefusal = refuseVersion(request, null);
-  if (versionRefusal !== null) return versionRefusal;
-  const session = await findSession(request, request.headers.get(SESSION_HEADER));
-  if (session === "unknown") return refuse(request, 404, -32600, "There is no such session.", null);
+  const session = await findSession(request);
+  if (session === "unknown") return refuseSession(request, message.id);
+  if (message.id !== null) return serveRequest(request, message, message.id, session);
+  await takeNotification(request, session, message);
   return new Response(null, { status: 202 });
 }
 
-/** 3.4.9: no door has a stream of its own; a client goes on without (protocol.md 4.2). */
-export function serveGet(): Response {
-  return new Response(null, { status: 405, headers: { Allow: "POST, DELETE" } });
+/** 3.4.8: a response, to a server or to the gateway. */
+export async function serveResponse(request: DoorRequest, response: ClientResponse): Promise<Response> {
+  const versionRefusal = refuseVersion(request, null);
+  if (versionRefusal !== null) return versionRefusal;
+  const session = await findSession(request);
+  if (session === "unknown") return refuseSession(request, null);
+  await takeResponse(request, session, response);
+  return new Response(null, { status: 202 });
+}
+
+/** Messages of one batch. */
+const MAX_BATCH = 50;
+
+/** 3.4.7: each message of a batch on its own, as if it had come alone (P-27). */
+export async function serveBatch(request: DoorRequest, elements: readonly string[]): Promise<Response> {
+  const versionRefusal = refuseVersion(request, null);
+  if (versionRefusal !== null) return versionRefusal;
+  const session = await findSession(request);
+  if (session === "unknown") return refuseSession(request, null);
+  const revision = session?.facts.revision ?? request.headers.get("MCP-Protocol-Version")?.trim() ?? WITH_BATCHES;
+  const shapes = elements.map(readShape);
+  const isHandshake = shapes.some((shape) => shape.kind === "message" && shape.message.method === "initialize");
+  if (revision !== WITH_BATCHES || isHandshake || elements.length > MAX_BATCH) {
+    return refuse(request, 400, -32600, "A batch is not accepted here; send each message alone.", null);
+  }
+  // Nothing comes before the answers, so nothing can be asked on the way.
+  const alone = { ...request, accepts: { json: true, sse: false } };
+  const answers = await Promise.all(
+    shapes.map(async (shape) => {
+      switch (shape.kind) {
+        case "refused":
+          return errorText(shape.refusal.error, shape.refusal.id);
+        case "response":
+          return takeResponse(request, session, shape.response);
+        case "message": {
+          const { message } = shape;
+          if (message.id === null) return takeNotification(request, session, message);
+          return (await serveRequest(alone, message, message.id, session)).text();
+        }
+        case "batch":
+          return errorText({ code: -32600, message: "A batch must not hold another one." }, null);
+      }
+    }),
+  );
+  const texts = answers.filter((answer) => typeof answer === "string");
+  if (texts.length === 0) return new Response(null, { status: 202 });
+  return messageResponse(`[${texts.join(",")}]`, 200, request.accepts);
 }
 
 /** 3.4.10: ends the session, here and at the servers that it was bridged to. */
 export async function serveDelete(request: DoorRequest): Promise<Response> {
-  const header = request.headers.get(SESSION_HEADER);
-  if (header === null) return new Response(null, { status: 405, headers: { Allow: "POST" } });
-  const session = await findSession(request, header);
-  if (session === "unknown" || session === null) return refuse(request, 404, -32600, "There is no such session.", null);
+  const session = await findSession(request);
+  if (session === null) return new Response(null, { status: 405, headers: { Allow: "POST" } });
+  if (session === "unknown") return refuseSession(request, null);
   await request.services.sessions.end(session.id);
   return new Response(null, { status: 204 });
-}
-
-interface ClientSession {
-  readonly id: string;
-  readonly facts: SessionFacts;
-}
-
-/** The session that a header names: null without one, "unknown" for another principal's or door's as for none (P-66). */
-async function findSession(request: DoorRequest, header: string | null): Promise<ClientSession | null | "unknown"> {
-  if (header === null) return null;
-  if (!SESSION_ID.test(header)) return "unknown";
-  const { principal, door, services, waitUntil } = request;
-  const facts = await services.sessions.facts(header, waitUntil);
-  if (facts === null || facts.principal_id !== principal.id || facts.org_id !== principal.org) return "unknown";
-  return facts.door === door ? { id: header, facts } : "unknown";
-}
-
-async function initialize(request: DoorRequest, message: ClientMessage): Promise<Response> {
-  const { principal, door, services } = request;
-  const id = message.id ?? "null";
-  const asked = message.params["protocolVersion"];
-  if (typeof asked !== "string") return refuse(request, 200, -32602, "protocolVersion must be a string.", id);
-  const revision = REVISIONS.includes(asked) ? asked : LATEST;
-  const sessionId = `ses_${randomToken(24)}`;
-  const takes_links = revision === LATEST && takesLinks(message.params["capabilities"]);
-  await services.sessions.open(sessionId, {
-    principal_id: principal.id,
-    org_id: principal.org,
-    door,
-    revision,
-    takes_links,
-  });
-  const instructions = await introduce(request);
-  const result = {
-    protocolVersion: revision,
-    capabilities: { tools: {} },
-    serverInfo: POSTERN,
-    ...(instructions === null ? {} : { instructions }),
-  };
-  const headers = { [SESSION_HEADER]: sessionId };
-  return messageResponse(resultText(JSON.stringify(result), id), 200, request.accepts, headers);
-}
-
-/** Whether a client says that it shows links to a person; before 2025-11-25 there is no such word. */
-function takesLinks(capabilities: unknown): boolean {
-  const elicitation = isObject(capabilities) ? capabilities["elicitation"] : undefined;
-  return isObject(elicitation) && isObject(elicitation["url"]);
 }
 
 async function serveRequest(
@@ -122,7 +104,8 @@ async function serveRequest(
   id: string,
   session: ClientSession | null,
 ): Promise<Response> {
-  const { principal, accepts } = request;
+  const { accepts, slug } = request;
+  const side = session === null ? legacyClient : clientOfSession(takesLinks(session.facts), slug === null);
   switch (message.method) {
     case "ping":
       return messageResponse(resultText("{}", id), 200, accepts);
@@ -131,23 +114,40 @@ async function serveRequest(
       if (!page.ok) return refuse(request, 200, -32602, page.message, id);
       return messageResponse(resultText(`{${page.members}}`, id), 200, accepts);
     }
-    case "tools/call": {
-      const name = session?.id ?? defaultSessionName(principal.org, principal.id);
-      const side = session?.facts.takes_links === true ? linkingLegacyClient : legacyClient;
-      return serveToolCall(request, side, message, { name, id: session?.id ?? null });
+    case "tools/call":
+      return serveToolCall(request, side, message, placeOf(request, session));
+    default: {
+      const offer = offerOf(request, message.method, session !== null);
+      if (offer.kind === "not offered") return refuse(request, 200, -32601, "This method is not offered here.", id);
+      if (offer.kind === "unknown") return refuse(request, 200, -32602, `Unknown server: ${slug}`, id);
+      if (offer.ofSession && session !== null) {
+        const refusal = await setInSession(request, message, session, offer.server);
+        if (refusal !== null) return refuse(request, 200, -32602, refusal, id);
+        // A modern server is told of it with each request, or by whoever listens to it.
+        if (offer.server.record.era === "modern") return messageResponse(resultText("{}", id), 200, accepts);
+      }
+      return serveServerRequest(request, side, message, placeOf(request, session), offer.server);
     }
-    default:
-      return refuse(request, 200, -32601, "This method is not offered here.", id);
   }
 }
 
-/** 3.4.3: a version header must name a served legacy revision. */
-function refuseVersion(request: DoorRequest, id: string | null): Response | null {
-  const version = request.headers.get("MCP-Protocol-Version")?.trim();
-  if (version === undefined || REVISIONS.includes(version)) return null;
-  return refuse(request, 400, -32600, `MCP-Protocol-Version must be one of ${REVISIONS.join(", ")}.`, id);
-}
-
-function refuse({ accepts }: DoorRequest, status: number, code: number, message: string, id: string | null): Response {
-  return messageResponse(errorText({ code, message }, id), status, accepts);
+/** What a session keeps of a request, besides what its server does. @returns Why it is refused; null when it is not. */
+async function setInSession(
+  request: DoorRequest,
+  { method, params }: ClientMessage,
+  session: ClientSession,
+  server: Parameters<typeof askAs>[2],
+): Promise<string | null> {
+  const { sessions } = request.services;
+  if (method === "logging/setLevel") {
+    const { level } = params;
+    if (!isLogLevel(level)) return "The log level is not known.";
+    await sessions.setLevel(session.id, level);
+    return null;
+  }
+  const { uri } = params;
+  if (typeof uri !== "string") return "uri must be a string.";
+  const ask = await askAs(request, placeOf(request, session), server);
+  if (ask !== null) await sessions.follow(session.id, ask, uri, method === "resources/subscribe");
+  return null;
 }

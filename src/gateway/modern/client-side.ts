@@ -1,21 +1,25 @@
 /** Tool calls of modern clients: what goes out to servers of either era, and how their answers come back. */
 import { cut } from "../../calls/call.ts";
 import type { Received } from "../../connector/exchange.ts";
+import type { Era } from "../../connector/revisions.ts";
 import { applyEdits, memberOf } from "../../platform/json-text.ts";
 import { isObject } from "../../platform/json-value.ts";
 import { POSTERN } from "../../platform/version.ts";
 import type { ClientMessage } from "../client-message.ts";
 import { type ClientSide, linkText, type ShapedResponse } from "../client-side.ts";
-import { LINK_ANSWER, toLegacyServer, toModernServer } from "../forwarding.ts";
+import { carriedExtensions, LINK_ANSWER, toLegacyServer, toModernServer } from "../forwarding.ts";
+import { rankOf } from "../log-level.ts";
 import { misfitParam } from "../param-headers.ts";
 import { errorText, idEdit, outcomeOf, progressFor, resultEdit, resultText, unknownTool } from "../rpc-text.ts";
-import { isCut } from "./capabilities.ts";
 import { CAPABILITIES, LOG_LEVEL, mismatchOf } from "./ladder.ts";
+import { ASKING_METHODS } from "./relay-input.ts";
 
 const SERVER_INFO = "io.modelcontextprotocol/serverInfo";
 
 export const modernClient: ClientSide = {
   leavingCancels: true,
+
+  inputRequired: "relayed",
 
   // P-46: such a client would leave the tool out by itself.
   offers: ({ param_headers }) => param_headers !== null,
@@ -25,33 +29,37 @@ export const modernClient: ClientSide = {
     return wrong === null ? null : { text: errorText(mismatchOf(cut(wrong)), id), status: 400 };
   },
 
-  declares: (message) => !isCut(message),
+  declares: (message) => Object.keys(carriedExtensions(message)).length === 0,
 
   request: (forwarding, era) => (era === "modern" ? toModernServer(forwarding, true) : toLegacyServer(forwarding)),
 
   response(received, { era, status, serverInfo }, message) {
     const id = message.id ?? "null";
-    if ("error" in received.value) return translateError(received, status, era === "modern", message);
-    const outcome = outcomeOf(received);
-    if (era === "modern") return { text: withResultType(received), status: 200, ...outcome };
-    const put = {
-      resultType: '"complete"',
-      ...(serverInfo === null ? {} : { _meta: metaWith(received.text, serverInfo) }),
-    };
-    const edits = [...idEdit(received, id), ...resultEdit(received.text, put, [])];
-    return { text: applyEdits(received.text, edits), status: 200, ...outcome };
+    if ("error" in received.value) {
+      const links = era === "legacy" ? linksIn(received) : [];
+      if (links.length > 0) return linksNeeded(links, received, message);
+      return translateError(received, status, era === "modern", message);
+    }
+    const put = membersFor(received, era, message);
+    if (era === "legacy" && serverInfo !== null) put["_meta"] = metaWith(received.text, serverInfo);
+    const edits = idEdit(received, id);
+    if (Object.keys(put).length > 0) edits.push(...resultEdit(received.text, put, []));
+    return { text: applyEdits(received.text, edits), status: 200, ...outcomeOf(received) };
   },
 
-  notification(received, message) {
+  notification(received, _, message) {
     const { method, params } = received.value;
     if (method !== "notifications/message") return progressFor(received, message);
-    const asked = rank(message.meta[LOG_LEVEL]);
-    const level = rank((params as { level?: unknown } | undefined)?.level);
+    const asked = rankOf(message.meta[LOG_LEVEL]);
+    const level = rankOf((params as { level?: unknown } | undefined)?.level);
     return asked !== -1 && level >= asked ? received.text : null;
   },
 
-  // What a model can act on is a result (CN-13).
-  failure({ text }, { id }) {
+  // What a model can act on is a result (CN-13); a request without a tool has no place for it.
+  failure({ text }, { id, method }) {
+    if (method !== "tools/call") {
+      return { text: errorText({ code: -32603, message: text }, id ?? "null"), status: 200 };
+    }
     const meta = { [SERVER_INFO]: POSTERN };
     const result = { resultType: "complete", content: [{ type: "text", text }], isError: true, _meta: meta };
     return { text: resultText(JSON.stringify(result), id ?? "null"), status: 200 };
@@ -63,7 +71,7 @@ export const modernClient: ClientSide = {
     const answer = answers[LINK_ANSWER];
     // Who has said no is not asked again by the same call.
     const isDeclined = isObject(answer) && answer["action"] !== "accept";
-    if (!takesLinks(meta) || isDeclined) {
+    if (!takesLinks(meta) || isDeclined || !ASKING_METHODS.includes(message.method)) {
       const text = isDeclined ? `The account was not linked. ${linkText(link)}` : linkText(link);
       return this.failure({ code: "upstream_failed", reason: text, text, timeoutMs: null }, message);
     }
@@ -90,22 +98,21 @@ function takesLinks(meta: Readonly<Record<string, unknown>>): boolean {
   return isObject(elicitation) && isObject(elicitation["url"]);
 }
 
-const LEVELS = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+/** Methods whose answers clients may keep for a while (protocol.md 2.7). */
+const CACHEABLE = ["prompts/list", "resources/list", "resources/templates/list", "resources/read"];
 
-function rank(level: unknown): number {
-  return typeof level === "string" ? LEVELS.indexOf(level) : -1;
-}
-
-export function isLogLevel(level: unknown): boolean {
-  return rank(level) !== -1;
-}
-
-/** A result that does not say what it is counts as complete; a modern client is told so in any case. */
-function withResultType({ text, value }: Received): string {
-  const result = value["result"];
-  return isObject(result) && "resultType" in result
-    ? text
-    : applyEdits(text, resultEdit(text, { resultType: '"complete"' }, []));
+/**
+ * What a result lacks for a modern client: what it is, where it does not say so, and for how long it holds. Nobody else
+ * may be served from it, whatever its server says: that has seen our credential, and not who asks (P-10).
+ */
+function membersFor({ value }: Received, era: Era, { method }: ClientMessage): Record<string, string> {
+  const { resultType, ttlMs } = isObject(value["result"]) ? value["result"] : {};
+  const put: Record<string, string> = resultType === undefined || era === "legacy" ? { resultType: '"complete"' } : {};
+  if (!CACHEABLE.includes(method) || (era === "modern" && resultType !== undefined && resultType !== "complete"))
+    return put;
+  put["cacheScope"] = '"private"';
+  if (era === "legacy" || !(Number.isInteger(ttlMs) && Number(ttlMs) >= 0)) put["ttlMs"] = "0";
+  return put;
 }
 
 /** The result's `_meta` with the server's name in it. */
@@ -116,6 +123,41 @@ function metaWith(text: string, serverInfo: string): string {
   if (meta === undefined || text[meta.valueStart] !== "{") return `{${entry}}`;
   const rest = text.slice(meta.valueStart + 1, meta.end).trimStart();
   return rest.startsWith("}") ? `{${entry}}` : `{${entry},${rest}`;
+}
+
+/** The links that a server of 2025-11-25 wants opened before it answers (protocol.md 4.3). */
+function linksIn({ value }: Received): { url: string; message: unknown }[] {
+  const error = isObject(value["error"]) ? value["error"] : {};
+  const data = error["code"] === -32042 && isObject(error["data"]) ? error["data"]["elicitations"] : undefined;
+  return (Array.isArray(data) ? data : []).flatMap((link: unknown) =>
+    isObject(link) && typeof link["url"] === "string" ? [{ url: link["url"], message: link["message"] }] : [],
+  );
+}
+
+/** The same as a modern client is told: what it can answer, or what a model can read. */
+function linksNeeded(
+  links: readonly { readonly url: string; readonly message: unknown }[],
+  received: Received,
+  message: ClientMessage,
+): ShapedResponse {
+  const requests = links.map(({ url, message }, at): [string, object] => [
+    `dev.postern/link-${at + 1}`,
+    { method: "elicitation/create", params: { mode: "url", url, message } },
+  ]);
+  const outcome = { ...outcomeOf(received), outcome: "link_needed", error: "a link has to be opened first" } as const;
+  if (!takesLinks(message.meta) || !ASKING_METHODS.includes(message.method)) {
+    const text = `Open ${links.map(({ url }) => url).join(" and ")} in a browser, then try again.`;
+    return {
+      ...modernClient.failure({ code: "upstream_failed", reason: text, text, timeoutMs: null }, message),
+      ...outcome,
+    };
+  }
+  const result = {
+    resultType: "input_required",
+    inputRequests: Object.fromEntries(requests),
+    _meta: { [SERVER_INFO]: POSTERN },
+  };
+  return { text: resultText(JSON.stringify(result), message.id ?? "null"), status: 200, ...outcome };
 }
 
 /** Errors of a server, as far as a modern client may meet them (P-22, protocol.md 2.4). */

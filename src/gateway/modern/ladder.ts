@@ -12,7 +12,7 @@ export const CAPABILITIES = "io.modelcontextprotocol/clientCapabilities";
 export const LOG_LEVEL = "io.modelcontextprotocol/logLevel";
 
 /** Where the value of `Mcp-Name` comes from, by method. */
-const NAME_SOURCES: Readonly<Record<string, "name" | "uri" | "taskId">> = {
+export const NAME_SOURCES: Readonly<Record<string, "name" | "uri" | "taskId">> = {
   "tools/call": "name",
   "prompts/get": "name",
   "resources/read": "uri",

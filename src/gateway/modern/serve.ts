@@ -1,24 +1,33 @@
 /** Serving a modern request that has passed the ladder: rungs 3.3.9 and on. */
 
+import type { JsonObject } from "../../connector/exchange.ts";
+import { ASKING } from "../../connector/server-request.ts";
+import { canonicalJson } from "../../platform/canonical-json.ts";
+import { sha256Hex } from "../../platform/hash.ts";
+import { isObject } from "../../platform/json-value.ts";
 import { POSTERN } from "../../platform/version.ts";
-import { defaultSessionName } from "../../sessions/session.ts";
 import { messageResponse } from "../answer.ts";
-import { serveToolCall } from "../call-door.ts";
+import { serveServerRequest, serveToolCall } from "../call-door.ts";
 import type { ClientMessage } from "../client-message.ts";
 import { introduce } from "../introduce.ts";
-import type { DoorRequest } from "../request.ts";
+import { isLogLevel } from "../log-level.ts";
+import { capabilitiesOf, offerOf } from "../offered.ts";
+import { type DoorRequest, type Place, placeWithoutSession } from "../request.ts";
 import { errorText, resultText } from "../rpc-text.ts";
 import { listTools } from "../tool-list.ts";
-import { isLogLevel, modernClient } from "./client-side.ts";
-import { LOG_LEVEL, REVISION } from "./ladder.ts";
+import { modernClient } from "./client-side.ts";
+import { CAPABILITIES, LOG_LEVEL, REVISION } from "./ladder.ts";
+import { serveListen } from "./listen.ts";
+import { ASKING_METHODS } from "./relay-input.ts";
 
 const META = JSON.stringify({ "io.modelcontextprotocol/serverInfo": POSTERN });
 
-const OFFERED = ["server/discover", "tools/list", "tools/call"];
+/** What is offered at every door; the others are judged by their server. */
+const OWN_METHODS = ["server/discover", "tools/list", "tools/call", "subscriptions/listen"];
 
 /** @param message A request whose envelope and headers have been checked. */
 export async function serveModern(request: DoorRequest, message: ClientMessage): Promise<Response> {
-  const { principal, accepts, services } = request;
+  const { accepts, services } = request;
   const id = message.id ?? "null";
   const result = (members: string) =>
     messageResponse(resultText(`{"resultType":"complete",${members},"_meta":${META}}`, id), 200, accepts);
@@ -27,26 +36,52 @@ export async function serveModern(request: DoorRequest, message: ClientMessage):
   // Lists depend on the caller's rights, so nobody else may be served from a cached one (P-10).
   const cache = `"ttlMs":${services.config.snapshotTtlMs},"cacheScope":"private"`;
 
-  const level = message.meta[LOG_LEVEL];
-  if (OFFERED.includes(message.method) && level !== undefined && !isLogLevel(level)) {
+  if (OWN_METHODS.includes(message.method) && hasWrongLevel(message)) {
     return refuse(200, -32602, "The log level is not known.");
   }
   switch (message.method) {
     case "server/discover":
       return result(
-        `"supportedVersions":["${REVISION}"],"capabilities":{"tools":{}},${instructionsMember(await introduce(request))}${cache}`,
+        `"supportedVersions":["${REVISION}"],"capabilities":${JSON.stringify(capabilitiesOf(request))},${instructionsMember(await introduce(request))}${cache}`,
       );
     case "tools/list": {
       const page = await listTools(request, "modern", message);
       return page.ok ? result(`${page.members},${cache}`) : refuse(200, -32602, page.message);
     }
-    case "tools/call": {
-      const name = defaultSessionName(principal.org, principal.id);
-      return serveToolCall(request, modernClient, message, { name, id: null });
+    case "tools/call":
+      return serveToolCall(request, modernClient, message, placeOf(request, message));
+    case "subscriptions/listen": {
+      if (!accepts.sse) return refuse(200, -32602, "Listening takes a client that accepts text/event-stream.");
+      return serveListen(request, message, placeOf(request, message));
     }
-    default:
-      return refuse(404, -32601, "This method is not offered here.");
+    default: {
+      const offer = offerOf(request, message.method, false);
+      if (offer.kind === "not offered") return refuse(404, -32601, "This method is not offered here.");
+      if (offer.kind === "unknown") return refuse(200, -32602, `Unknown server: ${request.slug}`);
+      if (hasWrongLevel(message)) return refuse(200, -32602, "The log level is not known.");
+      return serveServerRequest(request, modernClient, message, placeOf(request, message), offer.server);
+    }
   }
+}
+
+function hasWrongLevel({ meta }: ClientMessage): boolean {
+  return meta[LOG_LEVEL] !== undefined && !isLogLevel(meta[LOG_LEVEL]);
+}
+
+/**
+ * What a client can be asked is said with each request, and to a legacy server with a session: so clients that can be
+ * asked the same share one.
+ */
+function placeOf({ principal }: DoorRequest, { meta, method }: ClientMessage): Place {
+  const place = placeWithoutSession(principal);
+  const declared = meta[CAPABILITIES] as JsonObject;
+  const capabilities = Object.fromEntries(
+    ASKING.filter((key) => isObject(declared[key])).map((key) => [key, declared[key]]),
+  );
+  if (Object.keys(capabilities).length === 0) return place;
+  const name = `${place.name}~${sha256Hex(canonicalJson(capabilities)).slice(0, 16)}`;
+  const asks = ASKING_METHODS.includes(method) ? "parked" : "refused";
+  return { ...place, upstream: { name, client: { capabilities }, asks } };
 }
 
 function instructionsMember(text: string | null): string {

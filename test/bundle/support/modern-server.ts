@@ -1,14 +1,9 @@
 /** A server that speaks 2026-07-28 and nothing else, and remembers what it was sent. */
-import { once } from "node:events";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
-import { Readable } from "node:stream";
-import { buffer } from "node:stream/consumers";
-import { pipeline } from "node:stream/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createMcpHandler, McpServer, type Server } from "@modelcontextprotocol/server";
 import * as z from "zod";
 import type { Running } from "./running.ts";
+import { startWebServer } from "./web-server.ts";
 
 /** A request as it came in. */
 export interface Seen {
@@ -33,44 +28,26 @@ export async function startModernServer(factory: () => McpServer | Server = ledg
     legacy: "reject",
     onerror: (error) => lines.push(`${error}`),
   });
-  const server = createServer((incoming, outgoing) => {
-    serve(incoming, outgoing).catch((error: unknown) => lines.push(`${error}`));
-  });
-  async function serve(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
-    const headers = new Headers();
-    for (const [name, value] of Object.entries(incoming.headersDistinct)) headers.set(name, value?.join(", ") ?? "");
-    const body = (await buffer(incoming)).toString();
-    const request = { headers, body, isLeft: false };
-    seen.push(request);
-    lines.push(`${incoming.method} ${body}`);
-    const left = new AbortController();
-    outgoing.once("close", () => {
-      request.isLeft = !outgoing.writableFinished;
-      left.abort();
-    });
-    const method = incoming.method ?? "";
-    const response = await handler.fetch(
-      new Request(`http://127.0.0.1${incoming.url}`, {
-        method,
-        headers,
-        ...(method === "POST" && { body }),
-        signal: left.signal,
-      }),
-    );
-    outgoing.writeHead(response.status, Object.fromEntries(response.headers));
-    outgoing.flushHeaders();
-    await pipeline(response.body === null ? [] : Readable.fromWeb(response.body as never), outgoing);
-  }
-  server.listen({ port: 0, host: "127.0.0.1" });
-  await once(server, "listening");
+  const web = await startWebServer(
+    async (request) => {
+      const body = await request.clone().text();
+      const saw: Seen = { headers: request.headers, body, isLeft: false };
+      seen.push(saw);
+      lines.push(`${request.method} ${body}`);
+      request.signal.addEventListener("abort", () => {
+        saw.isLeft = true;
+      });
+      return handler.fetch(request);
+    },
+    (error) => void lines.push(`${error}`),
+  );
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`,
+    url: `${web.origin}/mcp`,
     requests: (method) => seen.filter(({ body }) => body !== "" && JSON.parse(body).method === method),
     logs: () => [...lines],
     async stop() {
       await handler.close();
-      server.closeAllConnections();
-      server.close();
+      await web.stop();
     },
   };
 }
