@@ -46,6 +46,7 @@ function doors(snapshot: Snapshot, who: Principal, wish: Given) {
           return { content: [] };
         },
       },
+      states: { open: async ({ message }: { message: unknown }) => ({ message, resume: null }) },
       runs: { stamp: () => 0, admit: async () => ({ kind: "unasked" }) },
       loggedArguments: () => null,
       clock: () => 0,
