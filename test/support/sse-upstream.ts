@@ -96,7 +96,7 @@ export function sseServer(initial: SseScript): SseServer {
       const { method, url, headers } = request;
       const text = method === "POST" ? await request.text() : "";
       const message = text === "" ? {} : (JSON.parse(text) as Record<string, unknown>);
-      const one: Seen = { method, url, headers, text, message };
+      const one: Seen = { method, url, headers, text, message, signal: request.signal };
       seen.push(one);
       const early = script.first?.(one);
       if (early !== undefined) return early;

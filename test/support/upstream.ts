@@ -8,6 +8,8 @@ export interface Seen {
   readonly headers: Headers;
   readonly text: string;
   readonly message: Record<string, unknown>;
+  /** Fires when nobody waits for its answer any more. */
+  readonly signal: AbortSignal;
 }
 
 export interface Script {
@@ -47,7 +49,14 @@ export function scriptedServer(initial: Script): ScriptedServer {
     async network(request) {
       const text = await request.text();
       const message = text === "" ? {} : (JSON.parse(text) as Record<string, unknown>);
-      const one: Seen = { method: request.method, url: request.url, headers: request.headers, text, message };
+      const one: Seen = {
+        method: request.method,
+        url: request.url,
+        headers: request.headers,
+        text,
+        message,
+        signal: request.signal,
+      };
       seen.push(one);
       return (await script.first?.(one)) ?? answer(one);
     },
