@@ -12,10 +12,15 @@ export class StreamTooLarge extends Error {
   override readonly name = "StreamTooLarge";
 }
 
-/** One event with data. */
+/** One event. */
 export interface StreamEvent {
   readonly type: string;
+  /** Empty when the event only names a place in the stream, or how long to wait for the next one. */
   readonly data: string;
+  /** What the server calls this place in the stream; null when it has not said. */
+  readonly id: string | null;
+  /** Milliseconds to wait before the stream is opened again, as said with this event. */
+  readonly retryMs: number | null;
 }
 
 /**
@@ -25,12 +30,12 @@ export interface StreamEvent {
  */
 export async function* readEvents(body: ReadableStream<Uint8Array>, limits: StreamLimits): AsyncGenerator<string> {
   for await (const { type, data } of readTypedEvents(body, limits)) {
-    if (type === "message") yield data;
+    if (type === "message" && data !== "") yield data;
   }
 }
 
 /**
- * Every event, in order. Events without data are left out, and one that the end of the stream cut off is dropped. A
+ * Every event, in order. Events that say nothing are left out, and one that the end of the stream cut off is dropped. A
  * body that is bare JSON counts as one event.
  *
  * @throws StreamTooLarge; and whatever reading the body throws.
@@ -56,7 +61,7 @@ export async function* readTypedEvents(
     if (buffer.length + parser.pending() > limits.event)
       throw new StreamTooLarge(`more than ${limits.event} characters`);
   }
-  if (isBare === true) yield { type: "message", data: buffer + decoder.decode() };
+  if (isBare === true) yield { type: "message", data: buffer + decoder.decode(), id: null, retryMs: null };
 }
 
 /** Splits text into lines and lines into events; keeps what is not complete, and looks at each character once. */
@@ -65,15 +70,19 @@ function createParser() {
   let data: string[] = [];
   let size = 0;
   let type = "";
+  let id: string | null = null;
+  let retryMs: number | null = null;
   let afterReturn = false;
 
   function line(text: string, events: StreamEvent[]): void {
     if (text === "") {
-      // An event without data only announces an id (2025-11-25).
-      if (size > 0) events.push({ type: type === "" ? "message" : type, data: data.join("\n") });
+      const isSaid = size > 0 || id !== null || retryMs !== null;
+      if (isSaid) events.push({ type: type === "" ? "message" : type, data: data.join("\n"), id, retryMs });
       data = [];
       size = 0;
       type = "";
+      id = null;
+      retryMs = null;
       return;
     }
     const colon = text.indexOf(":");
@@ -83,6 +92,8 @@ function createParser() {
       data.push(value);
       size += value.length;
     } else if (field === "event") type = value;
+    else if (field === "id" && !value.includes("\0")) id = value;
+    else if (field === "retry" && /^\d{1,9}$/.test(value)) retryMs = Number(value);
   }
 
   return {

@@ -7,7 +7,8 @@ import { isJson } from "../http/body.ts";
 import { readBounded, TooLarge } from "../platform/bounded-text.ts";
 import type { Send } from "../platform/guarded-fetch.ts";
 import type { Deadline } from "./deadline.ts";
-import { readEvents, StreamTooLarge } from "./event-stream.ts";
+import { StreamTooLarge } from "./event-stream.ts";
+import { type Reopen, resumableEvents } from "./resumption.ts";
 
 /** Where a server is and what it is shown. */
 export interface Target {
@@ -26,6 +27,8 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 export interface Received {
   readonly text: string;
   readonly value: JsonObject;
+  /** What its server calls its place in a stream that can be opened again. */
+  readonly eventId?: string;
 }
 
 /** Why no message came. After most of them the server may have acted all the same. */
@@ -80,12 +83,17 @@ export interface OutgoingMessage {
   readonly body: string;
 }
 
-/** Sends one message. Never throws; the messages of a stream throw `ExchangeBroken`. */
+/**
+ * Sends one message. Never throws; the messages of a stream throw `ExchangeBroken`.
+ *
+ * @param session Within a session with a legacy server: a stream that it closes early is opened again.
+ */
 export async function exchange(
   send: Send,
   target: Target,
   { headers, body }: OutgoingMessage,
   deadline: Deadline,
+  session: Readonly<Record<string, string>> | null = null,
 ): Promise<Exchange> {
   let response: Response;
   try {
@@ -111,7 +119,8 @@ export async function exchange(
   const challenge = response.headers.get("WWW-Authenticate");
   const type = response.headers.get("Content-Type");
   if (response.ok && /^\s*text\/event-stream\s*(;|$)/i.test(type ?? "") && response.body !== null) {
-    return { kind: "stream", messages: messagesOf(response.body, deadline), sessionId };
+    const reopen = session === null ? null : reopenWith(send, target, session, deadline.signal);
+    return { kind: "stream", messages: messagesOf(response.body, deadline, reopen), sessionId };
   }
   if (!isJson(type)) {
     await response.body?.cancel();
@@ -132,17 +141,50 @@ function notMcp(): Exchange {
   return { kind: "broken", breakage: "not_mcp", cause: undefined };
 }
 
-async function* messagesOf(body: ReadableStream<Uint8Array>, deadline: Deadline): AsyncGenerator<Received> {
+async function* messagesOf(
+  body: ReadableStream<Uint8Array>,
+  deadline: Deadline,
+  reopen: Reopen | null,
+): AsyncGenerator<Received> {
+  let isAnswered = false;
+  const limits = { event: MAX_MESSAGE_BYTES, total: MAX_STREAM_BYTES };
   try {
-    for await (const text of readEvents(body, { event: MAX_MESSAGE_BYTES, total: MAX_STREAM_BYTES })) {
-      const message = parseMessage(text);
+    for await (const { type, data, id } of resumableEvents(body, limits, reopen, () => isAnswered)) {
+      const place = id === null ? {} : { eventId: id };
+      if (type !== "message") continue;
+      if (data === "") {
+        if (id !== null) yield { ...NOTHING, ...place };
+        continue;
+      }
+      const message = parseMessage(data);
       if (message === null) throw new ExchangeBroken("not_mcp");
-      yield message;
+      isAnswered ||= !("method" in message.value);
+      yield { ...message, ...place };
     }
   } catch (thrown) {
     if (thrown instanceof ExchangeBroken) throw thrown;
     throw new ExchangeBroken(breakageOf(thrown, deadline, "reading"), thrown);
   }
+}
+
+/** Only names a place in the stream; no message is empty. */
+const NOTHING: Received = { text: "", value: {} };
+
+/** Opens a stream of a session again, as its server offers it. */
+export function reopenWith(
+  send: Send,
+  { server_url, headers }: Pick<Target, "server_url" | "headers">,
+  session: Readonly<Record<string, string>>,
+  signal: AbortSignal,
+): Reopen {
+  return async (lastEventId) => {
+    const all = { ...headers, ...session, Accept: "text/event-stream", "Last-Event-ID": lastEventId };
+    const response = await send({ url: server_url, method: "GET", headers: all, signal }, new URL(server_url).origin);
+    const isStream = /^\s*text\/event-stream\s*(;|$)/i.test(response.headers.get("Content-Type") ?? "");
+    if (response.ok && isStream && response.body !== null) return response.body;
+    await response.body?.cancel();
+    return null;
+  };
 }
 
 /** A text as one JSON-RPC message; null when it is none. */

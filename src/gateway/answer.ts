@@ -104,11 +104,11 @@ async function pump(
     if (event.kind === "response") {
       const { stored, isAwaited } = record(event.row);
       if (isAwaited) await stored;
-      await write(eventOf(event.response.text));
+      await write(eventOf(event.response.text, event.response.eventId));
       if (isOpen) await writer.close().catch(close);
       await stored;
     } else if (event.kind === "notification") {
-      await write(eventOf(event.text));
+      await write(eventOf(event.text, event.eventId));
     }
     next = events.next();
   }
@@ -125,8 +125,12 @@ async function withKeepAlive<T>(work: Promise<T>, beat: () => Promise<void>): Pr
   }
 }
 
-/** A message as an event; a text with line breaks takes several lines, which the reader joins again. */
-export function eventOf(text: string): string {
+/**
+ * A message as an event; a text with line breaks takes several lines, which the reader joins again.
+ *
+ * @param id Names the place in the stream; an empty text says nothing else.
+ */
+export function eventOf(text: string, id?: string): string {
   const lines = text.split(/\r\n|\n|\r/).map((line) => `data: ${line}\n`);
-  return `event: message\n${lines.join("")}\n`;
+  return `${text === "" ? "" : "event: message\n"}${id === undefined ? "" : `id: ${id}\n`}${lines.join("")}\n`;
 }

@@ -21,6 +21,9 @@ export const MAX_TRIES = 2;
 /** Deadline of a call when no admin set one (PS-30). */
 export const CALL_TIMEOUT_MS = 60_000;
 
+/** Why a request ends whose legacy client has gone: its server is not told, for that is no cancellation (P-29). */
+export const GONE = "the client has gone";
+
 /** What is known of a call while it runs. */
 export interface Progress {
   /** Rounds that have begun, each with a request or with what has kept one from being sent. */
@@ -105,7 +108,7 @@ export async function* attemptRequest(
   });
   try {
     const way = resume === null ? send : deps.resume(resume.name, resume.park);
-    const result = await exchange(way, target, outgoing, deadline);
+    const result = await exchange(way, target, outgoing, deadline, sessionToResume(session, record));
     switch (result.kind) {
       case "message": {
         const { status } = result;
@@ -175,6 +178,11 @@ function paramHeadersOf({ tool }: Subject, { live }: Progress) {
 
 const PARK_LOST = "The call was given up before the answer to its question came; call it again.";
 
+/** A stream over HTTP+SSE is its session, and is not opened again. */
+function sessionToResume(session: UpstreamSession | null, { connection_type }: ServerRecord) {
+  return session === null || connection_type === "sse" ? null : sessionHeaders(session);
+}
+
 function sessionHeadersOf(session: UpstreamSession | null): Record<string, string> {
   return session === null ? {} : sessionHeaders(session);
 }
@@ -202,12 +210,13 @@ async function giveUp(
   deadline: Deadline,
 ): Promise<void> {
   // Over HTTP+SSE whoever holds the stream does that.
-  if (at.session === null || at.id === null || at.record.connection_type === "sse") return;
+  const { session, id, record } = at;
+  if (session === null || id === null || record.connection_type === "sse" || request.left.reason === GONE) return;
   const line = { send: at.send, target: at.target, timeoutMs: ANSWER_TIMEOUT_MS };
-  const params = { requestId: JSON.parse(at.id), reason: "nobody waits for it any more" };
-  await tellLegacy(line, at.session, { method: "notifications/cancelled", params });
+  const params = { requestId: JSON.parse(id), reason: "nobody waits for it any more" };
+  await tellLegacy(line, session, { method: "notifications/cancelled", params });
   if (deadline.isOver())
-    await deps.dropSession(request.upstream.name, at.record.server_id, at.session).catch(() => undefined);
+    await deps.dropSession(request.upstream.name, record.server_id, session).catch(() => undefined);
 }
 
 const DRAIN_MS = 1_000;
@@ -282,25 +291,35 @@ async function* readStream(
 ): AsyncGenerator<RequestEvent, Received | null> {
   const { upstream, side } = request;
   const from = { era: at.record.era ?? "legacy", serverId: at.record.server_id };
+  const { isResumable } = request;
+  const notified = (text: string, { eventId }: Received): RequestEvent => ({
+    kind: "notification",
+    text,
+    ...(isResumable && eventId !== undefined ? { eventId } : {}),
+  });
   // By hand: leaving a `for await` would close the stream, and with it the connection.
   for (let next = await messages.next(); !next.done; next = await messages.next()) {
     const received = next.value;
     const { method, id } = received.value;
-    if (method === undefined) {
+    const { eventId } = received;
+    if (received.text === "") {
+      // A place in the stream that the client may come back to.
+      if (isResumable && eventId !== undefined) yield { kind: "notification", text: "", eventId };
+    } else if (method === undefined) {
       // A response to something else, or a second one, is dropped (P-72).
       if (isResponse(received, at.id)) return received;
     } else if (id !== undefined) {
       if (upstream.asks !== "relayed" || method === "ping") await answerServer(at, method, id);
       else {
         at.deadline.restart();
-        yield { kind: "notification", text: relayedRequest(received, at.record.server_id) };
+        yield notified(relayedRequest(received, at.record.server_id), received);
       }
     } else {
       if (upstream.asks === "parked" && method === PARKED) return received;
       if (method === "notifications/progress") at.deadline.restart();
       if (method === "notifications/tools/list_changed") lookAnew(deps, request, at.record);
       const text = side.notification(received, from, request.message);
-      if (text !== null) yield { kind: "notification", text };
+      if (text !== null) yield notified(text, received);
     }
   }
   return null;

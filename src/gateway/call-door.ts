@@ -1,6 +1,7 @@
 /** A tool call at a door: `tools/call` for clients of either era, and what every door does with a call. */
 import type { Server, Snapshot, Tool } from "../catalog/snapshot.ts";
 import { answerCall, messageResponse } from "./answer.ts";
+import { GONE } from "./attempt.ts";
 import type { ClientMessage } from "./client-message.ts";
 import type { CallSide, ClientSide } from "./client-side.ts";
 import type { ClientRequest } from "./perform.ts";
@@ -82,11 +83,11 @@ function answerRequest(
   { name, id, upstream }: Place,
   perform: (from: ClientRequest) => AsyncGenerator<CallEvent, void>,
 ): Promise<Response> {
-  const { services, principal, snapshot, self, headers, accepts, signal, waitUntil } = request;
+  const { services, principal, snapshot, door, self, headers, accepts, signal, waitUntil } = request;
   const left = new AbortController();
   const leave = () => {
     if (side.leavingCancels) left.abort();
-    else setTimeout(() => left.abort(), DRAIN_MS);
+    else setTimeout(() => left.abort(GONE), DRAIN_MS);
   };
   if (side.leavingCancels) signal.addEventListener("abort", leave);
   const events = perform({
@@ -99,6 +100,7 @@ function answerRequest(
     sessionId: id,
     upstream,
     headers,
+    isResumable: id !== null && door !== "/mcp",
     left: left.signal,
     waitUntil,
   });

@@ -22,6 +22,8 @@ export interface ShapedResponse {
   readonly outcome: Outcome;
   /** For the log, in our words; null when the call succeeded. */
   readonly error: string | null;
+  /** Names the place of the response in its stream, for a client that may come back for it. */
+  readonly eventId?: string;
 }
 
 /** One call on its way to a server. */

@@ -28,6 +28,8 @@ export interface NoticeOptions {
   readonly opening: readonly string[];
   /** A message of the server as this client may have it; null when it may not. */
   readonly shape: (received: Received) => string | null;
+  /** The client may come back for what follows a place in the stream. */
+  readonly namesPlaces?: boolean;
   /** Says that the caller's list of tools has changed; null: that is not wanted. */
   readonly changed: string | null;
   /** The last message, when the stream is ended here; null: there is no word for that. */
@@ -44,7 +46,7 @@ export function streamNotices(request: DoorRequest, options: NoticeOptions): Res
 
 async function pump(
   request: DoorRequest,
-  { source, opening, shape, changed, closing }: NoticeOptions,
+  { source, opening, shape, namesPlaces = false, changed, closing }: NoticeOptions,
   writer: WritableStreamDefaultWriter<Uint8Array>,
 ): Promise<void> {
   const encoder = new TextEncoder();
@@ -66,7 +68,7 @@ async function pump(
   }, LOOK_MS);
   const beats = setInterval(() => write(KEEP_ALIVE), KEEP_ALIVE_MS);
   // A comment at once: the client learns that the stream is there before there is anything to say.
-  await write(opening.length === 0 ? KEEP_ALIVE : opening.map(eventOf).join(""));
+  await write(opening.length === 0 ? KEEP_ALIVE : opening.map((text) => eventOf(text)).join(""));
   if (source !== null) void read(source, over.resolve);
   const why = await over.promise;
   clearInterval(looks);
@@ -81,7 +83,7 @@ async function pump(
     try {
       for await (const received of messages) {
         const text = shape(received);
-        if (text !== null) await write(eventOf(text));
+        if (text !== null) await write(eventOf(text, namesPlaces ? received.eventId : undefined));
       }
     } catch {
       // A stream that breaks ends ours as well: its client opens another.

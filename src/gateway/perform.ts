@@ -92,6 +92,8 @@ export interface ClientRequest {
   readonly sessionId: string | null;
   readonly upstream: UpstreamPlace;
   readonly headers: Headers;
+  /** The client may come back for what a stream of this request still brings, as its server offers it. */
+  readonly isResumable: boolean;
   /** Ends the upstream request: its client has left, or a legacy one has been gone for too long. */
   readonly left: AbortSignal;
   /** Keeps work alive behind the answer. */
@@ -114,7 +116,9 @@ export interface Subject {
 /** What comes of a request before its response. */
 export type RequestEvent =
   /** The server has begun to stream. */
-  { readonly kind: "streaming" } | { readonly kind: "notification"; readonly text: string };
+  | { readonly kind: "streaming" }
+  /** `eventId` names the place in the stream; the text is empty where that is all it does. */
+  | { readonly kind: "notification"; readonly text: string; readonly eventId?: string };
 
 /** A call that waits in a `Session` object, and what its client says to it. */
 export interface Resume {
@@ -154,7 +158,11 @@ export async function* performRequest(
     if (ended.kind === "parked") return relayParked(deps.states, request, subject, ended);
     const { received, from } = ended;
     const input = inputOf(received);
-    if (input === null || side.inputRequired === "unsupported") return side.response(received, from, request.message);
+    if (input === null || side.inputRequired === "unsupported") {
+      const shaped = side.response(received, from, request.message);
+      const { eventId } = received;
+      return request.isResumable && eventId !== undefined ? { ...shaped, eventId } : shaped;
+    }
     if (side.inputRequired === "relayed") return relayInput(deps.states, request, subject, ended, input);
     const message = yield* askClient(deps, request, input);
     if ("response" in message) return message.response;

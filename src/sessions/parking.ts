@@ -4,9 +4,11 @@
  * of the client gets the part of it up to the next question (protocol.md 3.5.3). What is lost with the object is lost:
  * a call is never made a second time for it.
  */
-import { readTypedEvents, type StreamEvent } from "../connector/event-stream.ts";
-import { type JsonObject, MAX_MESSAGE_BYTES, parseMessage, type Received } from "../connector/exchange.ts";
+import type { StreamEvent } from "../connector/event-stream.ts";
+import { type JsonObject, MAX_MESSAGE_BYTES, parseMessage, type Received, reopenWith } from "../connector/exchange.ts";
+import { resumableEvents } from "../connector/resumption.ts";
 import { isDeclared } from "../connector/server-request.ts";
+import { credentialAmong } from "../connector/sse-link.ts";
 import type { Outgoing, Send } from "../platform/guarded-fetch.ts";
 import { memberOf } from "../platform/json-text.ts";
 import { PARKED, parkedMessage } from "./parked.ts";
@@ -97,6 +99,7 @@ export function createParking(onParked: () => Promise<void>): Parking {
           for (;;) {
             const next = await call.events.next().catch(() => ({ done: true, value: undefined }) as const);
             if (next.done === true) return controller.close();
+            if (next.value.data === "") continue;
             const message = parseMessage(next.value.data);
             const { method, id, params } = message?.value ?? {};
             // Nobody but this object says that a call waits.
@@ -129,9 +132,22 @@ export function createParking(onParked: () => Promise<void>): Parking {
       if (!response.ok || !isStream || response.body === null) return response;
       // From here on it is the reader of the stream that says when nobody waits.
       request.signal.removeEventListener("abort", abort);
-      const events = readTypedEvents(response.body, { event: MAX_MESSAGE_BYTES, total: Number.POSITIVE_INFINITY });
-      const messages = ofMessages(events);
-      return part({ way, request, origin, capabilities, events: messages, abort });
+      let isAnswered = false;
+      const limits = { event: MAX_MESSAGE_BYTES, total: Number.POSITIVE_INFINITY };
+      const session = Object.fromEntries(Object.entries(request.headers).filter(([name]) => /^mcp-/i.test(name)));
+      const target = { server_url: request.url, headers: credentialAmong(request.headers) };
+      const reopen = reopenWith(way, target, session, controller.signal);
+      const call = { way, request, origin, capabilities, abort };
+      const events = resumableEvents(response.body, limits, reopen, () => isAnswered);
+      return part({ ...call, events: ofMessages(events) });
+
+      async function* ofMessages(all: AsyncGenerator<StreamEvent>): AsyncGenerator<StreamEvent> {
+        for await (const event of all) {
+          if (event.type !== "message") continue;
+          isAnswered ||= event.data !== "" && !("method" in (parseMessage(event.data)?.value ?? { method: "" }));
+          yield event;
+        }
+      }
     },
 
     async resume(park, headers, body) {
@@ -150,10 +166,6 @@ export function createParking(onParked: () => Promise<void>): Parking {
 
     size: () => parked.size,
   };
-}
-
-async function* ofMessages(events: AsyncGenerator<StreamEvent>): AsyncGenerator<StreamEvent> {
-  for await (const event of events) if (event.type === "message") yield event;
 }
 
 function once(text: string): Response {

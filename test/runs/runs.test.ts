@@ -342,6 +342,8 @@ describe("the runs of an object", () => {
     await object.journal(JSON.stringify([]));
     await runInDurableObject(object, (_, { storage }) => {
       for (const table of ["run", "reservation", "counted", "belief"]) storage.sql.exec(`DROP TABLE ${table}`);
+      storage.sql.exec("DROP TABLE followed; ALTER TABLE session DROP COLUMN client");
+      storage.sql.exec("ALTER TABLE session ADD COLUMN takes_links INTEGER NOT NULL DEFAULT 0");
       storage.sql.exec("UPDATE schema_version SET version = 2");
       const row = { id: "call_old", org_id: "default", tool: "old", door: "/mcp", ok: true, attempts: 1 };
       const text = JSON.stringify({ ...row, created_at: Date.now(), duration_ms: 1, cost_nano: 0 });

@@ -5,6 +5,7 @@ import { streamNotices } from "../notice-stream.ts";
 import { visibleServer } from "../offered.ts";
 import { relayedRequest } from "../relayed-id.ts";
 import type { DoorRequest } from "../request.ts";
+import { resumedStream } from "../resumed-stream.ts";
 import { askAs, sessionNotices } from "../server-notices.ts";
 import { tellServer } from "../tell-server.ts";
 import { findSession, placeOf, refuseSession, refuseVersion, SESSION_HEADER } from "./session.ts";
@@ -23,12 +24,19 @@ export async function serveGet(request: DoorRequest): Promise<Response> {
   const isSeen = server !== null && server.record.era !== null;
   const ask = isSeen ? await askAs(request, place, server) : null;
   const serverId = ask?.serverId ?? null;
-  const source = await sessionNotices(request, place, { serverId, ask, uris: [], isOnly: true });
+  const lastEventId = request.headers.get("Last-Event-ID");
+  const resumed =
+    lastEventId === null || server === null || ask === null
+      ? null
+      : await resumedStream(request, place, { server, ask, lastEventId });
+  const source = resumed ?? (await sessionNotices(request, place, { serverId, ask, uris: [], isOnly: true }));
   const owner = { org_id: principal.org, user_id: principal.id };
 
   function shape(received: Received): string | null {
     const { method, id } = received.value;
-    if (server === null || method === undefined) return null;
+    if (server === null) return null;
+    // What has been left open is answered on the stream that goes on with it, and nowhere else.
+    if (method === undefined) return resumed === null ? null : received.text;
     const tell = (answer: string) => waitUntil(tellServer(request, place, server, answer).catch(() => undefined));
     if (id !== undefined && method === "ping") {
       tell(`{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":{}}`);
@@ -41,7 +49,8 @@ export async function serveGet(request: DoorRequest): Promise<Response> {
     return server.record.era === "modern" ? withoutSubscription(received) : received.text;
   }
 
-  return streamNotices(request, { source, opening: [], shape, changed: TOOLS_CHANGED, closing: null });
+  const namesPlaces = resumed !== null;
+  return streamNotices(request, { source, opening: [], shape, namesPlaces, changed: TOOLS_CHANGED, closing: null });
 }
 
 const TOOLS_CHANGED = '{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}';
