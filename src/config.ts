@@ -1,6 +1,7 @@
 import { parseKeyPairsIntoRecord } from "@opentelemetry/core";
 import * as z from "zod";
 import { refusalOf } from "./platform/guarded-fetch.ts";
+import { hopMarker } from "./platform/hop-marker.ts";
 import { Secret } from "./platform/secret.ts";
 
 const DAY_MS = 86_400_000;
@@ -80,6 +81,8 @@ export const SETTINGS: readonly string[] = Object.keys(Settings.shape);
 export interface Config {
   readonly adminKey: Secret;
   readonly encryptionKeys: Secret;
+  /** What this gateway knows its own requests by; null without keys. */
+  readonly hop: string | null;
   /** The org of requests that name none (PS-2). */
   readonly defaultOrg: string;
   /** How far behind the truth an isolate may be (PS-7). */
@@ -139,6 +142,7 @@ export function readConfig(env: unknown): Config {
   return {
     adminKey: settings.ADMIN_KEY,
     encryptionKeys: settings.ENCRYPTION_KEYS,
+    hop: hopMarker(settings.ENCRYPTION_KEYS),
     defaultOrg: settings.DEFAULT_ORG,
     snapshotTtlMs: settings.SNAPSHOT_TTL_MS,
     intervals: { healthMs: settings.HEALTH_INTERVAL_MS, discoveryMs: settings.DISCOVERY_INTERVAL_MS },

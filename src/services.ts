@@ -54,6 +54,7 @@ import { createMemory } from "./memory.ts";
 import type { Clock } from "./platform/clock.ts";
 import { type ColoCache, coloCache } from "./platform/colo-cache.ts";
 import { guardedFetch, type Network, realNetwork, refusalOf, type Send } from "./platform/guarded-fetch.ts";
+import { marked } from "./platform/hop-marker.ts";
 import { createNewId, type NewId } from "./platform/ids.ts";
 import type { InProcessServer } from "./registry/inprocess.ts";
 import { d1OrgContextStore } from "./registry/org-contexts.store.ts";
@@ -120,8 +121,9 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
 
   /** A server whoever may see it: for what the gateway does by itself. */
   const serverOf = (serverId: string) => registryStore.get(EVERY_ORG, serverId);
+  const sendMarked = marked(send, config.hop);
   const sendTo = ({ connection_type, server_id }: ServerRecord): Send => {
-    if (connection_type !== "inprocess") return send;
+    if (connection_type !== "inprocess") return sendMarked;
     const server = platform.inProcess.find(({ name }) => name === server_id);
     return async ({ url, ...init }) => server?.fetch(new Request(url, init)) ?? new Response(null, { status: 404 });
   };
@@ -189,6 +191,7 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
     connectors,
     flows: credentials.flows,
     sealer,
+    liveParamHeaders: (...of) => catalog.liveParamHeaders(...of),
     onWritten,
     targetOf,
     builtIn,

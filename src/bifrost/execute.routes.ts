@@ -9,6 +9,8 @@ import { type Operation, validate } from "../http/operation.ts";
 import { addressOf } from "../http/security.ts";
 import { isUnknownKey } from "../identity/credential.ts";
 import { resourceOf } from "../identity/resource.ts";
+import { hopsFrom, refuseLoop } from "../platform/hop-marker.ts";
+import { traceHeaders } from "../telemetry/trace-context.ts";
 import { executeTool } from "./execute.ts";
 import { ChatToolCall, ExecuteAnswer, ExecuteQuery, ExecuteRequest, ResponsesToolMessage } from "./execute.wire.ts";
 import { type ExecuteCall, executeCall, formatOf } from "./execute-call.ts";
@@ -28,12 +30,20 @@ export const executeOperation: Operation = {
     body: ExecuteRequest,
     status: 200,
     answer: ExecuteAnswer,
-    failures: ["auth_required", "budget_exceeded", "bridge_missing", "upstream_failed", "upstream_timeout"],
+    failures: [
+      "auth_required",
+      "budget_exceeded",
+      "bridge_missing",
+      "upstream_failed",
+      "upstream_timeout",
+      "loop_detected",
+    ],
   },
 
   async handle(c) {
     const { services } = c.var;
     const { headers, url } = c.req.raw;
+    refuseLoop(headers, services.config.hop);
     // It leads to all servers, like `/mcp`, so that a token for that door is one for this.
     const resource = resourceOf(new URL(url).origin, null);
     const waitUntil = (work: Promise<unknown>) => c.executionCtx.waitUntil(work);
@@ -44,14 +54,11 @@ export const executeOperation: Operation = {
     await services.rateLimits.request(principal);
     const call = await readCall(c);
     const { signal } = c.req.raw;
-    const about = {
-      door: EXECUTE_PATH,
-      self: new URL(url).origin,
-      headers,
-      filters: filtersOf(headers),
-      signal,
-      waitUntil,
-    };
+    // None of MCP's headers means anything here.
+    const known = traceHeaders(headers);
+    for (const [name, value] of Object.entries(hopsFrom(headers))) known.set(name, value);
+    const asked = { headers: known, filters: filtersOf(headers), signal, waitUntil };
+    const about = { door: EXECUTE_PATH, self: new URL(url).origin, ...asked };
     const response = await executeTool({ services, principal, snapshot, ...about }, call, c.var.requestId);
     // Behind the answer, so that no call waits for it (PS-8).
     if (principal.key !== null) waitUntil(services.virtualKeys.noteUse(principal.org, principal.key.virtual_key_id));

@@ -2,7 +2,6 @@
 import { GatewayError } from "../failure/gateway-error.ts";
 import { answerToolCall } from "../gateway/call-door.ts";
 import { type DoorRequest, placeWithoutSession } from "../gateway/request.ts";
-import { traceHeaders } from "../telemetry/trace-context.ts";
 import { type ExecuteCall, messageOf } from "./execute-call.ts";
 import { toolNamed } from "./execute-name.ts";
 import { executeSide } from "./execute-side.ts";
@@ -20,8 +19,7 @@ export function executeTool(
   const message = messageOf(call, crypto.randomUUID());
   const named = toolNamed(snapshot, principal, filters, call.name);
   if (named === "ambiguous") throw new GatewayError("invalid_request", "tool name is ambiguous");
-  // None of MCP's headers means anything here.
-  const request = { ...asking, headers: traceHeaders(asking.headers), accepts: { json: true, sse: false } };
+  const request = { ...asking, accepts: { json: true, sse: false } };
   const side = executeSide(call, principal.key, requestId);
   return answerToolCall(request, side, { message, name: call.name, ...named }, placeWithoutSession(principal));
 }

@@ -82,6 +82,7 @@ export async function settleClient(
     scopes_found: server.scopes,
     oauth_resource: server.resource,
     iss_required: server.iss_required,
+    registered_origins: given.client_id === "" ? [self] : [],
   };
   if (given.client_id !== "") {
     const { client_id, client_secret } = given;

@@ -1,4 +1,4 @@
-import { and, asc, count, desc, eq, getTableColumns, inArray, isNotNull, sql } from "drizzle-orm";
+import { and, asc, count, desc, eq, getTableColumns, inArray, isNotNull, type SQLWrapper, sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/d1";
 import { credentialGenerations } from "../credentials/credentials.tables.ts";
 import { withOutages } from "../failure/unavailable.ts";
@@ -7,6 +7,7 @@ import { isVisibleTo, servers } from "../registry/registry.tables.ts";
 import type { ServerRecord } from "../registry/server-record.ts";
 import { generations, serverTools, toolChanges } from "./catalog.tables.ts";
 import type { Merge, OpenChange, Standing, ToolRow } from "./merge-discovery.ts";
+import { paramHeadersOf } from "./param-headers.ts";
 import type { CatalogTool, Generation } from "./snapshot.ts";
 import type { ToolChange } from "./tool-change.ts";
 
@@ -131,6 +132,10 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
   const isRepeatable = sql<number>`COALESCE('true' IN (
     json_type(${serverTools.approved_definition}, '$.annotations.readOnlyHint'),
     json_type(${serverTools.approved_definition}, '$.annotations.idempotentHint')), 0)`;
+
+  /** A definition that may have an `x-mcp-header`, spelled with escapes or without; null for all others. */
+  const ifAnnotated = (column: SQLWrapper) => sql<string | null>`CASE
+    WHEN instr(${column}, 'x-mcp-header') > 0 OR ${column} GLOB '*\\u00[267]*' THEN ${column} END`;
 
   const withdraw = (changeIds: readonly string[]) =>
     db
@@ -298,6 +303,11 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
             price_nano: serverTools.price_nano,
             approved_hash: sql<string>`${serverTools.approved_hash}`,
             repeatable: isRepeatable,
+            annotated: ifAnnotated(serverTools.approved_definition),
+            is_held: sql<number>`${serverTools.definition_hash} IS NOT ${serverTools.approved_hash}`,
+            held: sql<
+              string | null
+            >`CASE WHEN ${serverTools.definition_hash} IS NOT ${serverTools.approved_hash} THEN ${ifAnnotated(serverTools.definition)} END`,
           })
           .from(serverTools)
           .where(
@@ -310,9 +320,26 @@ export function d1CatalogStore(d1: D1Database): CatalogStore {
           .orderBy(asc(serverTools.server_id), asc(serverTools.tool)),
       ]);
       const withoutKey = ({ name_key: _, ...record }: (typeof records)[number]): ServerRecord => record;
-      return { generation: generationFrom(orgId, rows), servers: records.map(withoutKey), tools };
+      return { generation: generationFrom(orgId, rows), servers: records.map(withoutKey), tools: tools.map(compiled) };
     },
   });
+}
+
+/** A tool of the snapshot: what its definitions say of headers in the place of their texts. */
+function compiled({
+  annotated,
+  is_held,
+  held,
+  ...tool
+}: Omit<CatalogTool, "param_headers"> & {
+  readonly annotated: string | null;
+  readonly is_held: number;
+  readonly held: string | null;
+}): CatalogTool {
+  if (annotated === null && held === null) return tool;
+  const headersIn = (definition: string | null) => (definition === null ? [] : paramHeadersOf(definition));
+  const param_headers = headersIn(annotated);
+  return { ...tool, param_headers, ...(is_held === 1 ? { live_param_headers: headersIn(held) } : {}) };
 }
 
 /** What an upsert takes over from the row that was in the way. */

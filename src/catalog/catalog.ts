@@ -15,6 +15,7 @@ import type { ToolView } from "./catalog.wire.ts";
 import type { ChangeStore } from "./changes.store.ts";
 import { type ApprovedTool, approvedTool, factsOf } from "./definition.ts";
 import { exposedName } from "./exposed-name.ts";
+import { type ParamHeader, paramHeadersOf, readParamHeaders } from "./param-headers.ts";
 import { compileSnapshot, type Generation, type Snapshot, type Tool } from "./snapshot.ts";
 import type { ChangeState, Decision, ToolChange } from "./tool-change.ts";
 
@@ -137,6 +138,12 @@ export function createCatalog({ store, serverFor, onWritten, clock, memory, cach
       return view;
     },
 
+    /** What a tool's latest definition, approved or not, says of `Mcp-Param-*` headers; null where it cannot be used. */
+    async liveParamHeaders(orgId: string, serverId: string, name: string): Promise<readonly ParamHeader[] | null> {
+      const row = await store.tool(orgId, serverId, name);
+      return row === null || row.definition === null ? null : paramHeadersOf(row.definition);
+    },
+
     /** The known tools of many servers, allowed or not, each list sorted by name (BF-40). */
     async approved(serverIds: readonly string[]): Promise<Map<string, ApprovedTool[]>> {
       const byServer = Map.groupBy(await store.approved(serverIds), ({ server_id }) => server_id);
@@ -194,10 +201,12 @@ function isSame(a: Generation, b: Generation): boolean {
 
 /** @param exposed The name on `/mcp`; a tool that is not offered has the one it would have. */
 function viewOf(record: ServerRecord, row: ListedRow, exposed = exposedName(record.name, row.tool)): ToolView {
+  const facts = factsOf(row.approved_definition ?? "{}");
+  const headers = readParamHeaders(facts.input_schema);
   const allowed = record.tool_mode === "all" || (record.tool_mode === "list" && row.allowed);
   return {
     name: row.tool,
-    ...factsOf(row.approved_definition ?? "{}"),
+    ...facts,
     server_id: record.server_id,
     exposed_name: exposed,
     allowed,
@@ -206,6 +215,7 @@ function viewOf(record: ServerRecord, row: ListedRow, exposed = exposedName(reco
     known: row.known,
     is_new: row.is_new,
     definition_hash: row.approved_hash,
+    header_problem: headers.ok ? null : headers.problem,
     pending_change_id: row.pending_change_id,
   };
 }

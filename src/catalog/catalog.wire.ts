@@ -20,6 +20,8 @@ export const ToolView = z.strictObject({
   known: z.boolean(),
   is_new: z.boolean(),
   definition_hash: z.string().nullable(),
+  /** Why modern clients are not offered the tool: its `x-mcp-header` annotations break a rule (P-46). */
+  header_problem: z.string().nullable(),
   /** The change that waits for a decision. */
   pending_change_id: z.string().nullable(),
 });

@@ -5,6 +5,7 @@
 import { GATEWAY } from "../registry/inprocess.ts";
 import type { ServerRecord } from "../registry/server-record.ts";
 import { exposedNames } from "./exposed-name.ts";
+import type { ParamHeader } from "./param-headers.ts";
 
 /** A tool as the hot path sees it: which definition is approved, and the policy in force. */
 export interface Tool {
@@ -20,6 +21,10 @@ export interface Tool {
   readonly definition_hash: string;
   /** A call may be sent again although it may have been executed, as the approved definition says (PS-31). */
   readonly repeatable: boolean;
+  /** What the approved definition says of `Mcp-Param-*`; null: it breaks a rule, and modern clients lack the tool. */
+  readonly param_headers: readonly ParamHeader[] | null;
+  /** The same of the latest definition, which is the one that the server goes by. */
+  readonly live_param_headers: readonly ParamHeader[] | null;
   readonly server: Server;
 }
 
@@ -57,6 +62,10 @@ export interface CatalogTool {
   readonly approved_hash: string;
   /** SQLite's word for true and false. */
   readonly repeatable: number;
+  /** Of the approved definition; left out where it says nothing of headers. */
+  readonly param_headers?: readonly ParamHeader[] | null;
+  /** Of the latest definition; left out where it says the same. */
+  readonly live_param_headers?: readonly ParamHeader[] | null;
 }
 
 /** Roughly, how much of an isolate's memory a snapshot takes, in tools. */
@@ -68,6 +77,8 @@ export function weightOf({ tools, servers }: Snapshot): number {
 export function isBuiltIn({ server }: Tool): boolean {
   return server.record.server_id === GATEWAY;
 }
+
+const NONE: readonly ParamHeader[] = [];
 
 /** Compiles what the stores hold. Pure. */
 export function compileSnapshot(
@@ -86,6 +97,7 @@ export function compileSnapshot(
   known.forEach(({ owner, ...row }, at) => {
     const { tool_mode, auto_all } = owner.record;
     const allowed = tool_mode === "all" || (tool_mode === "list" && row.allowed);
+    const { param_headers = NONE, live_param_headers = param_headers } = row;
     const tool: Tool = {
       name: row.tool,
       // Bare (PS-29): no name of another server's tool is without its server, or without a hash.
@@ -95,6 +107,8 @@ export function compileSnapshot(
       price_nano: row.price_nano ?? 0,
       definition_hash: row.approved_hash,
       repeatable: row.repeatable === 1,
+      param_headers,
+      live_param_headers,
       server: owner,
     };
     owner.tools.set(tool.name, tool);

@@ -51,9 +51,14 @@ export class Connector extends DurableObject<Env> {
     return this.#queued;
   }
 
-  /** Registers the gateway anew with the server's authorization server: once for all who have met the refusal. */
-  register(refused: string): Promise<boolean> {
-    const own = this.#own();
+  /**
+   * Registers the gateway anew with the server's authorization server: once for all who have met the refusal.
+   *
+   * @param self An origin of the gateway that the client must know; null: those that are known are enough.
+   */
+  register(refused: string, self: string | null = null): Promise<boolean> {
+    if (self !== null) this.ctx.storage.sql.exec("INSERT OR IGNORE INTO own VALUES (?)", self);
+    const own = self === null ? this.#own() : [...this.#own().filter((origin) => origin !== self), self];
     this.#registering ??= this.#services.connector.register(this.ctx.id.name ?? "", refused, own).finally(() => {
       this.#registering = null;
     });

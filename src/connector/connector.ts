@@ -41,7 +41,7 @@ export interface ConnectorDeps {
   };
   readonly targetOf: TargetOf;
   /** Registers the gateway with a server's authorization server. */
-  readonly setUp: (record: ServerRecord, self: string) => Promise<SetUp>;
+  readonly setUp: (record: ServerRecord, self: string, others?: readonly string[]) => Promise<SetUp>;
   /** The same with another one than before; null where there is none. */
   readonly follow: (record: ServerRecord, self: string) => Promise<SetUp | null>;
   /** The way to a server. */
@@ -312,9 +312,11 @@ export function createConnector({ registry, catalog, targetOf, setUp, follow, se
     },
 
     /**
-     * Registers the gateway anew where its client has been forgotten (PS-56).
+     * Registers the gateway anew where its client has been forgotten (PS-56), or does not know where browsers come back
+     * to (R-9).
      *
      * @param refused The client id that was refused.
+     * @param own The origins that browsers may come back to.
      * @returns Whether there is another one now.
      */
     async register(serverId: string, refused: string, own: readonly string[]): Promise<boolean> {
@@ -322,7 +324,7 @@ export function createConnector({ registry, catalog, targetOf, setUp, follow, se
       if (record === null || record.registration_mode !== "dcr" || record.status !== "active") return false;
       if (record.client_id !== refused) return true;
       const self = own.at(-1);
-      const done = self === undefined ? null : await setUp(record, self);
+      const done = self === undefined ? null : await setUp(record, self, own);
       if (done?.ok !== true) return false;
       return registry.recordRegistration(
         record,

@@ -30,7 +30,7 @@ export interface CredentialsDeps {
     recordSighting(serverId: string, serverUrl: string, sighting: ServerSighting): Promise<void>;
   };
   /** See `CredentialDeps.register`. */
-  readonly registerAnew: CredentialDeps["register"];
+  readonly registerAnew: CredentialDeps["register"] & FlowsDeps["registerAnew"];
   /** Tokens are deleted: this isolate forgets its leases. */
   readonly onDeleted: () => void;
   readonly sealer: Sealer;
@@ -57,6 +57,7 @@ export function createCredentials(deps: CredentialsDeps) {
     clientOf: openClient,
     exchangeCode,
     authorize: stub.authorize,
+    registerAnew: deps.registerAnew,
     sealer,
     allowInsecure,
     clock,

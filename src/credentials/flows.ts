@@ -27,6 +27,8 @@ export interface FlowsDeps {
     code: { readonly code: string; readonly redirectUri: string; readonly verifier: string },
   ) => Promise<TokenOutcome>;
   readonly authorize: CredentialStub["authorize"];
+  /** Registers the gateway anew, so that its client knows an origin. @param refused The present client id. */
+  readonly registerAnew: (serverId: string, refused: string, self: string) => Promise<boolean>;
   readonly sealer: Pick<Sealer, "seal" | "open">;
   readonly allowInsecure: boolean;
   readonly clock: Clock;
@@ -83,6 +85,17 @@ export function createFlows(deps: FlowsDeps) {
       throw new GatewayError("invalid_state", "The server was changed in the meantime. Start again.");
     }
     return { flow, record };
+  }
+
+  /**
+   * The same once the client knows where this browser will come back to: the provider would refuse to send it there
+   * (R-9). Whether that could be arranged, the provider says in any case.
+   */
+  async function knownAt(opened: OpenFlow, self: string): Promise<OpenFlow> {
+    const { registration_mode, registered_origins, server_id, client_id } = opened.record;
+    const isKnown = registered_origins.length === 0 || registered_origins.includes(self);
+    if (registration_mode !== "dcr" || isKnown || !(await deps.registerAnew(server_id, client_id, self))) return opened;
+    return requireServer(opened.flow);
   }
 
   /**
@@ -143,7 +156,8 @@ export function createFlows(deps: FlowsDeps) {
      * @throws GatewayError `invalid_state`
      */
     async depart(ticket: string, browser: string, self: string): Promise<string> {
-      const { flow, record } = await requireServer(await store.ofTicket(sha256Hex(ticket), clock()));
+      const opened = await requireServer(await store.ofTicket(sha256Hex(ticket), clock()));
+      const { flow, record } = await knownAt(opened, self);
       const verifier = randomToken(32);
       const redirect_uri = `${self}${CONNECT_CALLBACK}`;
       const client = await clientOf(record);

@@ -81,7 +81,12 @@ export function createSetUp({ find, register, sealer }: SetUpDeps) {
   const search = (record: ServerRecord, self: string) =>
     find({ server_url: record.server_url, issuer: givenBy(record).oauth_issuer_url }, self);
 
-  async function registerAt(found: AuthorizationServer, record: ServerRecord, self: string): Promise<SetUp> {
+  async function registerAt(
+    found: AuthorizationServer,
+    record: ServerRecord,
+    self: string,
+    others: readonly string[] = [],
+  ): Promise<SetUp> {
     const given = givenBy(record);
     const endpoints = {
       authorization_endpoint: given.authorization_endpoint ?? found.authorization_endpoint,
@@ -90,7 +95,7 @@ export function createSetUp({ find, register, sealer }: SetUpDeps) {
       revocation_endpoint: given.revocation_endpoint ?? found.revocation_endpoint,
     };
     const server: AuthorizationServer = { ...found, ...endpoints };
-    const client = await clientAt(server, record, self);
+    const client = await clientAt(server, record, self, others);
     if (!client.ok) return client;
     const isGiven = (name: keyof typeof given) => given[name] !== null && given[name] !== "";
     const foundFields = (["oauth_issuer_url", ...ENDPOINTS] as const).filter((name) => !isGiven(name));
@@ -115,10 +120,11 @@ export function createSetUp({ find, register, sealer }: SetUpDeps) {
      * Finds the authorization server and registers there.
      *
      * @param self The gateway's own origin.
+     * @param others Further ones that browsers may come back to.
      */
-    async run(record: ServerRecord, self: string): Promise<SetUp> {
+    async run(record: ServerRecord, self: string, others: readonly string[] = []): Promise<SetUp> {
       const found = await search(record, self);
-      return found.ok ? registerAt(found.value, record, self) : { ok: false, message: found.failure.message };
+      return found.ok ? registerAt(found.value, record, self, others) : { ok: false, message: found.failure.message };
     },
 
     /**
@@ -134,7 +140,12 @@ export function createSetUp({ find, register, sealer }: SetUpDeps) {
     },
   };
 
-  async function clientAt(server: AuthorizationServer, record: ServerRecord, self: string): Promise<SetUp> {
+  async function clientAt(
+    server: AuthorizationServer,
+    record: ServerRecord,
+    self: string,
+    others: readonly string[],
+  ): Promise<SetUp> {
     if (record.registration_mode === "cimd") {
       if (!server.takes_client_metadata) {
         const message = "The authorization server takes no client id metadata documents; use dcr or manual.";
@@ -149,14 +160,20 @@ export function createSetUp({ find, register, sealer }: SetUpDeps) {
       return { ok: false, message };
     }
     const scopes = record.scopes.length > 0 ? record.scopes : server.scopes;
-    const registered = await register(server, { redirectUris: redirectUrisOf(self), scopes });
+    const registered_origins = [...new Set([self, ...others])];
+    const registered = await register(server, { redirectUris: registered_origins.flatMap(redirectUrisOf), scopes });
     if (!registered.ok) return { ok: false, message: registered.failure.message };
     const { client_id, client_secret, token_auth_method } = registered.value;
     const sealed =
       client_secret === null ? null : await sealer.seal(client_secret, clientSecretOwner(record.server_id));
     return {
       ok: true,
-      change: { client_id, client_secret_sealed: sealed, token_endpoint_auth_method: token_auth_method },
+      change: {
+        client_id,
+        client_secret_sealed: sealed,
+        token_endpoint_auth_method: token_auth_method,
+        registered_origins,
+      },
     };
   }
 }

@@ -5,7 +5,7 @@
 
 interface Failure {
   /** The HTTP status on every wire that has one. */
-  readonly status: 400 | 401 | 402 | 403 | 404 | 405 | 406 | 409 | 413 | 415 | 429 | 431 | 500 | 502 | 503 | 504;
+  readonly status: 400 | 401 | 402 | 403 | 404 | 405 | 406 | 409 | 413 | 415 | 429 | 431 | 500 | 502 | 503 | 504 | 508;
   /** The JSON-RPC number: JSON-RPC's own where it has the meaning, else outside its reserved range (style.md 6). */
   readonly rpc: number;
   readonly title: string;
@@ -44,6 +44,7 @@ export const FAILURES = {
   unavailable: { status: 503, rpc: 5030, title: "Temporarily unavailable" },
   bridge_missing: { status: 503, rpc: 5031, title: "Waiting for a bridge" },
   upstream_timeout: { status: 504, rpc: 5040, title: "The server took too long" },
+  loop_detected: { status: 508, rpc: 5080, title: "Loop detected" },
 } as const satisfies Record<string, Failure>;
 
 export type FailureCode = keyof typeof FAILURES;

@@ -18,6 +18,7 @@ const OAUTH_CODES: Readonly<Record<(typeof FAILURES)[FailureCode]["status"], str
   502: "temporarily_unavailable",
   503: "temporarily_unavailable",
   504: "temporarily_unavailable",
+  508: "invalid_request",
 };
 
 /** A failure on the wire of `/oauth/*` (B.3). */

@@ -1,15 +1,18 @@
 /** One attempt at a tool call: a request to the server, what it streams, and how that can end (PS-31). */
 
+import type { ParamHeader } from "../catalog/param-headers.ts";
 import { sessionHeaders, tellLegacy, type UpstreamSession } from "../connector/ask.ts";
 import { type Deadline, startDeadline } from "../connector/deadline.ts";
 import { type Exchange, ExchangeBroken, exchange, type Received, type Target } from "../connector/exchange.ts";
 import { BREAKAGES, failureOf } from "../connector/handshake.ts";
 import { scopesAskedFor } from "../credentials/challenge.ts";
 import type { Send } from "../platform/guarded-fetch.ts";
+import { carrying } from "../platform/hop-marker.ts";
 import type { ServerRecord } from "../registry/server-record.ts";
 import { PARKED, parkedIn } from "../sessions/parked.ts";
 import { carry } from "../telemetry/trace-context.ts";
 import type { ResponseSource } from "./client-side.ts";
+import { isLegacyAnswer, MISTAKEN, refusedByProtocol } from "./modern/upstream-refusal.ts";
 import type { ClientRequest, RequestEvent, Resume, Subject, UpstreamDeps } from "./perform.ts";
 import { relayedRequest } from "./relayed-id.ts";
 
@@ -28,6 +31,8 @@ export interface Progress {
   tries: number;
   attempts: number;
   upstreamStart: number | null;
+  /** What the server expects of `Mcp-Param-*`, where the call has found that out by itself. */
+  live?: readonly ParamHeader[];
 }
 
 /** Why there was no answer; `timeoutMs` when it was waited for that long. */
@@ -51,7 +56,7 @@ export type Attempt =
   | { readonly kind: "parked"; readonly park: string; readonly id: string; readonly asked: Received }
   | (NoAnswer & {
       readonly kind: "failed";
-      readonly retry: "never" | "repeatable" | "always" | "new session" | "new token";
+      readonly retry: "never" | "repeatable" | "always" | "new session" | "new token" | "new headers";
     });
 
 /** How one request goes upstream. */
@@ -82,13 +87,14 @@ export async function* attemptRequest(
   // What a client cannot be asked within this request is not declared with it.
   const told = client === null || asks !== "refused" ? client : { ...client, capabilities: {} };
   const { headers, hasTasks } = request;
-  const forwarding = { message, name: subject.name, session, ownId, headers, client: told, hasTasks };
+  const paramHeaders = paramHeadersOf(subject, progress);
+  const forwarding = { message, name: subject.name, session, ownId, headers, client: told, hasTasks, paramHeaders };
   const context = { meta: message.meta, isModern: era === "modern" };
   const outgoing =
     resume === null
       ? carry(side.request(forwarding, era), request.trace.context(), context)
       : { headers: sessionHeadersOf(session), body: resume.answer ?? "" };
-  const send = deps.sendTo(record, upstream);
+  const send = carrying(deps.sendTo(record, upstream), headers);
   const timeoutMs = record.timeout_ms ?? CALL_TIMEOUT_MS;
   const deadline = startDeadline(timeoutMs, request.left);
   progress.attempts++;
@@ -115,7 +121,8 @@ export async function* attemptRequest(
         if (isLost) return { kind: "failed", reason: `${SAYS} ${status}.`, retry: "new session" };
         if (status === 401 || status === 403) return statusFailure(result, session, target);
         if (!isResponse(result.message, id)) return brokenFailure(new ExchangeBroken("not_mcp"), timeoutMs);
-        return answer(result.message, status);
+        if (era === "modern" && isLegacyAnswer(result.message, status)) lookAnew(deps, request, record);
+        return failureByProtocol(deps, request, record, result.message) ?? answer(result.message, status);
       }
       case "stream": {
         yield { kind: "streaming" };
@@ -130,7 +137,8 @@ export async function* attemptRequest(
         if (last === null) return brokenFailure(new ExchangeBroken("cut"), timeoutMs);
         end = () => request.waitUntil(drain(result.messages, deadline));
         const parked = upstream.asks === "parked" ? parkedIn(last) : null;
-        return parked === null ? answer(last, 200) : { kind: "parked", ...parked, id: id ?? "null" };
+        if (parked !== null) return { kind: "parked", ...parked, id: id ?? "null" };
+        return failureByProtocol(deps, request, record, last) ?? answer(last, 200);
       }
       case "status":
         if (resume !== null) return { kind: "failed", reason: PARK_LOST, retry: "never" };
@@ -144,6 +152,32 @@ export async function* attemptRequest(
   } finally {
     end();
   }
+}
+
+/** What the gateway has got wrong, and what is done about it: its client has no part in that. */
+function failureByProtocol(
+  deps: UpstreamDeps,
+  request: ClientRequest,
+  record: ServerRecord,
+  response: Received,
+): Attempt | null {
+  if (record.era !== "modern") return null;
+  const refused = refusedByProtocol(response, request.side.declares?.(request.message, request.hasTasks) === true);
+  if (refused === null) return null;
+  if (refused === "revision") lookAnew(deps, request, record);
+  return { kind: "failed", reason: MISTAKEN[refused], retry: refused === "headers" ? "new headers" : "never" };
+}
+
+/** What fails here is tried again by the connector's own alarm. */
+function lookAnew(deps: UpstreamDeps, { principal, waitUntil }: ClientRequest, record: ServerRecord): void {
+  const owner = { org_id: principal.org, user_id: principal.id };
+  waitUntil(deps.rediscover(record, owner).catch(() => undefined));
+}
+
+/** What the server of a call expects of `Mcp-Param-*`; other requests have none. */
+function paramHeadersOf({ tool }: Subject, { live }: Progress) {
+  const expected = live ?? tool?.live_param_headers ?? [];
+  return { live: expected, isShown: live === undefined && tool?.live_param_headers === tool?.param_headers };
 }
 
 const PARK_LOST = "The call was given up before the answer to its question came; call it again.";
@@ -286,11 +320,7 @@ async function* readStream(
     } else {
       if (upstream.asks === "parked" && method === PARKED) return received;
       if (method === "notifications/progress") at.deadline.restart();
-      // What fails here is tried again by the connector's own alarm.
-      if (method === "notifications/tools/list_changed") {
-        const owner = { org_id: request.principal.org, user_id: request.principal.id };
-        request.waitUntil(deps.rediscover(at.record, owner).catch(() => undefined));
-      }
+      if (method === "notifications/tools/list_changed") lookAnew(deps, request, at.record);
       const text = side.notification(received, from, request.message);
       if (text !== null) yield notified(text, received);
     }

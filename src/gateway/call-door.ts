@@ -38,7 +38,8 @@ export function serveToolCall(
   const isAggregate = slug === null;
   const named = isAggregate ? snapshot.tools.get(name) : undefined;
   const server = isAggregate ? (named?.server ?? stdioServer(snapshot, name)) : serverOfDoor(request);
-  const tool = isAggregate ? named : server?.tools.get(name);
+  const found = isAggregate ? named : server?.tools.get(name);
+  const tool = found === undefined || side.offers?.(found) !== false ? found : undefined;
   return answerToolCall(request, side, { message, name, server, tool }, place);
 }
 

@@ -95,7 +95,10 @@ export function readShape(text: string): Shape {
 function readBatch(elements: readonly unknown[], text: string): Shape {
   const isLegacy = (element: unknown) => {
     if (!isObject(element) || element["jsonrpc"] !== "2.0") return false;
-    const { params } = element;
+    const { params, method } = element;
+    const isMessage =
+      typeof method === "string" || (method === undefined && ("result" in element || "error" in element));
+    if (!isMessage) return false;
     return !(isObject(params) && isObject(params["_meta"]) && CLAIM in params["_meta"]);
   };
   if (elements.length > 0 && elements.every(isLegacy)) {

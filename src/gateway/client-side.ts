@@ -1,6 +1,8 @@
 /** What a tool call needs to know about its client; one implementation per era folder, and one without MCP. */
 import type { Refusal } from "../access/admission.ts";
 import type { Outcome } from "../calls/call.ts";
+import type { ParamHeader } from "../catalog/param-headers.ts";
+import type { Tool } from "../catalog/snapshot.ts";
 import type { UpstreamSession } from "../connector/ask.ts";
 import type { OutgoingMessage, Received } from "../connector/exchange.ts";
 import type { Era } from "../connector/revisions.ts";
@@ -45,6 +47,12 @@ export interface Forwarding {
   readonly hasTasks: boolean;
   /** What a client has said of itself when its session began; null without one. */
   readonly client: UpstreamClient | null;
+  /** What the server expects of `Mcp-Param-*`, as far as it is known. */
+  readonly paramHeaders: {
+    readonly live: readonly ParamHeader[];
+    /** Whether that is what clients are shown: then a modern one has made the headers itself. */
+    readonly isShown: boolean;
+  };
 }
 
 /** Where a message of a server comes from. */
@@ -83,6 +91,22 @@ export function linkText({ server, url }: LinkNeeded): string {
 export interface CallSide {
   /** Whether a client that goes away before its answer wants the call cancelled (P-29). */
   readonly leavingCancels: boolean;
+  /** Whether a tool may be offered to this client at all; where this is left out, every tool may. */
+  readonly offers?: (tool: Tool) => boolean;
+  /**
+   * The answer to a call whose headers do not say what its arguments do (rung 3.3.13); null when they do. Left out where
+   * headers say nothing of arguments.
+   */
+  readonly headerMismatch?: (
+    tool: Tool,
+    message: ClientMessage,
+    headers: Headers,
+  ) => { readonly text: string; readonly status: number } | null;
+  /**
+   * Whether a modern server hears of this client's capabilities as the request declares them; left out where requests
+   * declare none.
+   */
+  readonly declares?: (message: ClientMessage, hasTasks: boolean) => boolean;
   /** The request as a server of that era takes it. */
   readonly request: (forwarding: Forwarding, era: Era) => OutgoingMessage;
   /**

@@ -1,9 +1,11 @@
 /** What every MCP door does before a message is looked at: rungs 3.1 of protocol.md, in their order. */
 import type { Config } from "../config.ts";
-import { GatewayError } from "../failure/gateway-error.ts";
+import { type FailureCode, GatewayError } from "../failure/gateway-error.ts";
+import { type RpcError, rpcErrorOf } from "../failure/json-rpc.ts";
 import { isJson } from "../http/body.ts";
 import { checkHeaderSizes } from "../http/security.ts";
 import { type Accepts, acceptsOf } from "./answer.ts";
+import { errorText } from "./rpc-text.ts";
 
 export const METHODS = ["POST", "GET", "DELETE"];
 const LOOPBACK_HOSTS = new Set(["localhost", "127.0.0.1", "[::1]"]);
@@ -27,7 +29,7 @@ export function checkOrigin(request: Request, config: Pick<Config, "allowedOrigi
   const isAllowed = origin === null || origin === url.origin || config.allowedOrigins.includes(origin);
   // A name that somebody else's DNS points at this machine is not a name of ours (DNS rebinding).
   const isForeignHost = config.isDevelopment && !LOOPBACK_HOSTS.has(url.hostname);
-  if (!isAllowed || isForeignHost) return { headers: {}, ended: new Response(null, { status: 403 }) };
+  if (!isAllowed || isForeignHost) return { headers: {}, ended: foreign(isAllowed ? "host name" : "origin") };
   const headers: Record<string, string> =
     origin === null
       ? {}
@@ -39,6 +41,25 @@ export function checkOrigin(request: Request, config: Pick<Config, "allowedOrigi
     "Access-Control-Max-Age": "600",
   };
   return { headers: { ...headers, ...preflight }, ended: new Response(null, { status: 204 }) };
+}
+
+function foreign(what: string): Response {
+  const error = { code: INVALID_REQUEST, message: `Requests of this ${what} are not served.` };
+  return new Response(errorText(error, null), { status: 403, headers: { "Content-Type": "application/json" } });
+}
+
+const INVALID_REQUEST = -32600;
+
+/** What rungs 3.1 and 3.3.11 give a status for and no number. */
+const STATUS_ONLY: readonly FailureCode[] = [
+  ...(["method_not_allowed", "headers_too_large", "unauthorized", "unsupported_media_type"] as const),
+  ...(["not_acceptable", "body_too_large", "insufficient_scope"] as const),
+];
+
+/** A failure at a door as JSON-RPC (protocol.md section 3). */
+export function doorErrorOf(error: GatewayError, requestId: string): RpcError {
+  const rpc = rpcErrorOf(error, requestId);
+  return STATUS_ONLY.includes(error.code) ? { ...rpc, code: INVALID_REQUEST } : rpc;
 }
 
 /** The headers a page may send: ours, and whatever `Mcp-Param-*` it asks for. */

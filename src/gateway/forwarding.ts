@@ -14,6 +14,7 @@ import { CLAIM, type ClientMessage, readShape } from "./client-message.ts";
 import type { Forwarding } from "./client-side.ts";
 import { encodeHeaderValue } from "./modern/header-value.ts";
 import { CAPABILITIES, LOG_LEVEL, NAME_SOURCES } from "./modern/ladder.ts";
+import { ownParamHeaders, paramHeadersFrom } from "./param-headers.ts";
 import { TASKS } from "./task-handles.ts";
 
 /** The key under which a client answers our own question for a link; no server is told of it. */
@@ -28,17 +29,19 @@ const OF_LEGACY: readonly string[] = ["tasks"];
 
 /** To a modern server. A legacy client's request gets the envelope that it lacks. */
 export function toModernServer(
-  { message: sent, name, ownId, headers, client, hasTasks }: Forwarding,
+  { message: sent, name, ownId, headers, client, hasTasks, paramHeaders }: Forwarding,
   hasEnvelope: boolean,
 ): OutgoingMessage {
   const message = withoutLinkAnswer(sent);
+  const isAsSent = hasEnvelope && paramHeaders.isShown;
   const put = hasEnvelope ? carriedExtensions(message, hasTasks) : envelopeOf(client);
   const edits = [...nameEdit(message, name), ...idEdits(message, ownId), ...metaEdit(message, put, ownIn(message))];
   const source = NAME_SOURCES[message.method];
   const called = name ?? (source === undefined ? undefined : message.params[source]);
   return {
     headers: {
-      ...paramHeaders(headers),
+      ...(hasEnvelope ? ownParamHeaders(headers) : {}),
+      ...(isAsSent ? {} : paramHeadersFrom(paramHeaders.live, message.params["arguments"])),
       "MCP-Protocol-Version": MODERN_REVISION,
       "Mcp-Method": message.method,
       ...(typeof called === "string" ? { "Mcp-Name": encodeHeaderValue(called) } : {}),
@@ -80,8 +83,12 @@ const OWN_META: Readonly<Record<string, string>> = Object.fromEntries(
   Object.entries(OWN_ENVELOPE).map(([key, value]) => [key, JSON.stringify(value)]),
 );
 
-/** Extensions are offered to a server only as far as they are carried in full: tasks are, at its own door (2.9). */
-function carriedExtensions({ text, at, meta }: ClientMessage, hasTasks: boolean): Record<string, string> {
+/**
+ * Extensions are offered to a server only as far as they are carried in full: tasks are, at its own door (2.9).
+ *
+ * @returns What differs in the capabilities that a server hears of; nothing where they go as they came.
+ */
+export function carriedExtensions({ text, at, meta }: ClientMessage, hasTasks: boolean): Record<string, string> {
   const capabilities = meta[CAPABILITIES];
   if (at.meta === undefined || !isObject(capabilities) || !("extensions" in capabilities)) return {};
   const own = memberOf(text, at.meta.valueStart, CAPABILITIES);
@@ -143,9 +150,4 @@ function metaEdit({ text, at }: ClientMessage, put: Readonly<Record<string, stri
   const isEmpty = membersOf(text, params.valueStart).length === 0;
   const added = `"_meta":{${members.join(",")}}${isEmpty ? "" : ","}`;
   return [{ start: params.valueStart + 1, end: params.valueStart + 1, text: added }];
-}
-
-/** `Mcp-Param-*` go on as they came, known or not (P-45). */
-function paramHeaders(headers: Headers): Record<string, string> {
-  return Object.fromEntries([...headers].filter(([name]) => name.startsWith("mcp-param-")));
 }

@@ -2,14 +2,14 @@
 import { type Context, Hono } from "hono";
 import { filtersOf } from "../access/request-filters.ts";
 import { FAILURES, failureHeaders, GatewayError } from "../failure/gateway-error.ts";
-import { rpcErrorOf } from "../failure/json-rpc.ts";
 import type { AppEnv } from "../http/app-env.ts";
 import { readText } from "../http/body.ts";
 import { addressOf } from "../http/security.ts";
 import { challenge, isSlug, resourceOf } from "../identity/resource.ts";
+import { refuseLoop } from "../platform/hop-marker.ts";
 import { acceptsOf, messageResponse } from "./answer.ts";
 import { readShape } from "./client-message.ts";
-import { checkMedia, checkOrigin, checkRequest, METHODS } from "./door.ts";
+import { checkMedia, checkOrigin, checkRequest, doorErrorOf, METHODS } from "./door.ts";
 import { serveBatch, serveDelete, serveLegacy, serveResponse } from "./legacy/serve.ts";
 import { serveGet } from "./legacy/stream.ts";
 import { classify, isModernVersion } from "./modern/ladder.ts";
@@ -32,7 +32,7 @@ export function createMcpDoors(onFailure: (error: GatewayError, c: Context<AppEn
       c.header("WWW-Authenticate", challenge(new URL(c.req.url).origin, c.req.param("server") ?? null, problem));
     }
     // A body that is too large or no text at all failed before its id could be read.
-    return c.body(errorText(rpcErrorOf(error, c.var.requestId), null), status, { "Content-Type": "application/json" });
+    return c.body(errorText(doorErrorOf(error, c.var.requestId), null), status, { "Content-Type": "application/json" });
   });
   return doors;
 }
@@ -64,6 +64,7 @@ async function serveChecked(c: Context<AppEnv>, slug: string | null): Promise<Re
   const { services } = c.var;
   checkRequest(c.req.raw);
   const { headers } = c.req.raw;
+  refuseLoop(headers, services.config.hop);
   const resource = resourceOf(new URL(c.req.url).origin, slug);
   const waitUntil = (work: Promise<unknown>) => c.executionCtx.waitUntil(work);
   const { principal, snapshot } = await services.rateLimits.guard(addressOf(headers), () =>

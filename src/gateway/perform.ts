@@ -2,7 +2,8 @@
  * One request of a client to one server: the credential and the session that it needs, at most one more try, and what
  * the server asks back on the way (design.md section 7, protocol.md 3.5).
  */
-import type { Server } from "../catalog/snapshot.ts";
+import type { ParamHeader } from "../catalog/param-headers.ts";
+import type { Server, Tool } from "../catalog/snapshot.ts";
 import type { UpstreamSession } from "../connector/ask.ts";
 import type { Target } from "../connector/exchange.ts";
 import { BREAKAGES } from "../connector/handshake.ts";
@@ -70,6 +71,8 @@ export interface UpstreamDeps {
   readonly follow: (serverId: string) => Promise<boolean>;
   /** A server has said that its tools have changed. */
   readonly rediscover: (record: ServerRecord, owner: Owner) => Promise<void>;
+  /** Reads the tools of a server anew. @returns What its definition of one of them says of `Mcp-Param-*` (P-39). */
+  readonly learnParamHeaders: (record: ServerRecord, owner: Owner, tool: string) => Promise<readonly ParamHeader[]>;
   /** What a client of a session answers to questions, as texts in their order; null for one that is not answered. */
   readonly answers: (sessionName: string, ids: readonly string[], waitMs: number) => Promise<(string | null)[]>;
   readonly states: RequestStates;
@@ -110,6 +113,8 @@ export interface Subject {
   readonly name: string | null;
   /** May be sent again although the server may have acted on it (PS-31). */
   readonly repeatable: boolean;
+  /** The tool that is called, where one is. */
+  readonly tool?: Tool;
   /** Begins the sentence that says that it failed. */
   readonly failed: string;
 }
@@ -228,6 +233,7 @@ async function* exchangeOnce(
     const isAgain =
       retry === "always" ||
       retry === "new session" ||
+      retry === "new headers" ||
       retry === "new token" ||
       (retry === "repeatable" && subject.repeatable);
     const isOver = progress.tries >= MAX_TRIES || !isAgain || request.left.aborted;
@@ -236,6 +242,10 @@ async function* exchangeOnce(
     }
     if (isOver) return end(failed(request, subject, attempt));
     lost = retry === "new session" && "session" in session ? session.session : null;
+    if (retry === "new headers" && subject.tool !== undefined) {
+      const owner = { org_id: request.principal.org, user_id: request.principal.id };
+      progress.live = await deps.learnParamHeaders(record, owner, subject.tool.name);
+    }
     if (retry !== "new token") continue;
     targeted = await lease(target.token);
     if (!targeted.ok) return end(await withoutCredential(deps, request, subject, targeted.why, []));

@@ -2,6 +2,7 @@
 import type { Server } from "../catalog/snapshot.ts";
 import { openListener } from "../connector/notices.ts";
 import { SERVER_ITSELF } from "../credentials/owner.ts";
+import { carrying } from "../platform/hop-marker.ts";
 import { DEFAULT_TIMEOUT_MS } from "../registry/server-record.ts";
 import type { NoticesAsk } from "../sessions/session.ts";
 import type { UpstreamAsk } from "../sessions/upstream-sessions.ts";
@@ -47,7 +48,7 @@ export async function listenerNotices(
   if (!targeted.ok) return null;
   const controller = new AbortController();
   const timeoutMs = record.timeout_ms ?? DEFAULT_TIMEOUT_MS;
-  const line = { send: toolCalls.sendTo(record, upstream), target: targeted.target, timeoutMs };
+  const line = { send: carrying(toolCalls.sendTo(record, upstream), headers), target: targeted.target, timeoutMs };
   const opened = await openListener(line, asked, controller.signal);
   return opened.ok ? { messages: opened.messages, stop: () => controller.abort() } : null;
 }

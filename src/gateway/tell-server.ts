@@ -1,6 +1,7 @@
 /** What a client of a session says to a legacy server without waiting for an answer. */
 import type { Server } from "../catalog/snapshot.ts";
 import { postLegacy } from "../connector/ask.ts";
+import { carrying } from "../platform/hop-marker.ts";
 import { askerOf } from "./perform.ts";
 import type { DoorRequest, Place } from "./request.ts";
 import { askAs } from "./server-notices.ts";
@@ -18,6 +19,10 @@ export async function tellServer(request: DoorRequest, place: Place, server: Ser
   if (!targeted.ok || ask === null) return;
   const opened = await toolCalls.upstreamSession(place.upstream.name, server, ask, null);
   if (!opened.ok) return;
-  const line = { send: toolCalls.sendTo(record, place.upstream), target: targeted.target, timeoutMs: TELL_MS };
+  const line = {
+    send: carrying(toolCalls.sendTo(record, place.upstream), headers),
+    target: targeted.target,
+    timeoutMs: TELL_MS,
+  };
   await postLegacy(line, opened.session, body);
 }

@@ -69,6 +69,11 @@ export async function* callTool(deps: ToolCallDeps, call: ToolCall): AsyncGenera
     yield finish({ ...shaped, ok: false, outcome: "refused", error: "the tool is unknown or not allowed" });
     return;
   }
+  const mismatch = call.side.headerMismatch?.(admission.tool, call.message, call.headers) ?? null;
+  if (mismatch !== null) {
+    yield finish({ ...mismatch, ok: false, outcome: "refused", error: "a header differs from the arguments" });
+    return;
+  }
   const entry = await enterRun(deps.runs, call, admission.tool, { call_id, run });
   endDecision(entry.reason ?? entry.response?.outcome);
   run = entry.run;
@@ -96,7 +101,7 @@ export async function* callTool(deps: ToolCallDeps, call: ToolCall): AsyncGenera
 
 function subjectOf(tool: Tool) {
   const { name, server, repeatable } = tool;
-  return { server, name, repeatable, failed: `Tool execution failed for ${name}.` };
+  return { server, name, repeatable, failed: `Tool execution failed for ${name}.`, tool };
 }
 
 function rowOf(

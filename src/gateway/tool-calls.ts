@@ -1,4 +1,5 @@
 /** What requests to servers work with, put together from the capabilities that know of it. */
+import type { Catalog } from "../catalog/catalog.ts";
 import type { ConnectorStub } from "../connector/connector.stub.ts";
 import type { Flows } from "../credentials/flows.ts";
 import type { Sealer } from "../credentials/sealing.ts";
@@ -17,6 +18,7 @@ export interface ToolCallParts
   readonly connectors: Pick<ConnectorStub, "discover" | "follow">;
   readonly flows: Pick<Flows, "start" | "startWider">;
   readonly sealer: Sealer;
+  readonly liveParamHeaders: Catalog["liveParamHeaders"];
   /** The catalog has changed. */
   readonly onWritten: () => void;
 }
@@ -27,9 +29,14 @@ export function createToolCalls({
   connectors,
   flows,
   sealer,
+  liveParamHeaders,
   onWritten,
   ...deps
 }: ToolCallParts): ToolCallDeps {
+  const rediscover: ToolCallDeps["rediscover"] = async ({ server_id, auth_type }, owner) => {
+    await connectors.discover(server_id, undefined, auth_type === "per_user_oauth" ? owner : undefined);
+    onWritten();
+  };
   return {
     ...deps,
     sendTo(record, place) {
@@ -49,9 +56,10 @@ export function createToolCalls({
       flows[scopes.length > 0 ? "startWider" : "start"](record, { owner, person: owner.user_id, self, scopes }),
     // The link that follows leads somewhere in any case.
     follow: (serverId) => connectors.follow(serverId).catch(() => false),
-    async rediscover({ server_id, auth_type }, owner) {
-      await connectors.discover(server_id, undefined, auth_type === "per_user_oauth" ? owner : undefined);
-      onWritten();
+    rediscover,
+    async learnParamHeaders(record, owner, tool) {
+      await rediscover(record, owner);
+      return (await liveParamHeaders(owner.org_id, record.server_id, tool)) ?? [];
     },
   };
 }

@@ -87,6 +87,7 @@ async function compilePage(
   const tools: Tool[] = [];
   for (const tool of (server ?? snapshot).tools.values()) {
     if (after !== null && shownAs(tool) <= after) continue;
+    if (era === "modern" && tool.param_headers === null) continue;
     if (admit(principal, filters, tool.server, tool).allowed) tools.push(tool);
   }
   tools.sort((a, b) => (shownAs(a) < shownAs(b) ? -1 : 1));

@@ -35,6 +35,8 @@ export interface OAuthFindings {
   readonly oauth_resource: string | null;
   /** Whether callbacks carry `iss` (RFC 9207). */
   readonly iss_required: boolean;
+  /** The gateway's own origins whose callbacks the client was registered with; none where that is not known (R-9). */
+  readonly registered_origins: readonly string[];
 }
 
 export const NOTHING_FOUND: OAuthFindings = {
@@ -42,6 +44,7 @@ export const NOTHING_FOUND: OAuthFindings = {
   scopes_found: [],
   oauth_resource: null,
   iss_required: false,
+  registered_origins: [],
 };
 
 export const NO_OAUTH: OAuthFields = {

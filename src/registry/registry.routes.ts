@@ -189,6 +189,7 @@ function viewOf(actor: Actor, server: OpenServer): ServerView {
     oauth_found: _of,
     scopes_found: _sf,
     oauth_resource: _r,
+    registered_origins: _ro,
     iss_required: _ir,
     oauth_config_id: _oc,
     instructions,

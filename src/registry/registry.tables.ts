@@ -53,6 +53,8 @@ export const servers = sqliteTable(
     oauth_resource: text(),
     /** Whether the authorization server says that its callbacks carry `iss` (RFC 9207). */
     iss_required: integer({ mode: "boolean" }).notNull().default(false),
+    /** The gateway's own origins whose callbacks the client was registered with (R-9). */
+    registered_origins: text({ mode: "json" }).$type<readonly string[]>().notNull().default([]),
     /** The configuration of the Bifrost surface that it was made from (BF-39). */
     oauth_config_id: text(),
     /** `unset`: filled at first discovery; `list`: the flags of the tools; `all`: every tool, later ones too (RB-12). */

@@ -114,7 +114,7 @@ const wished = fc.oneof(given, fc.constant<Given>({}));
 const statusOf = (reason: string | null) => (reason === null ? 200 : reason === "key_denied" ? 403 : 400);
 
 describe("for random registries, principals and filters", () => {
-  it("what one door refuses, all refuse, for the same reason [PS-11, T-45]", async () => {
+  it("what one door refuses, all refuse, for the same reason [PS-11, T-45, R-30]", async () => {
     let [allowed, refused] = [0, 0];
     await fc.assert(
       fc.asyncProperty(registry, principal, wished, async (snapshot, who, wish) => {

@@ -47,7 +47,7 @@ describe("a compiled list", () => {
     expect(await elsewhere(agent)()).toBe(first);
   });
 
-  it("is made from the database where the cache never hits [T-21]", async () => {
+  it("is made from the database where the cache never hits [T-21, R-14]", async () => {
     const upstream = scriptedServer({ era: "modern", tools: [tool("search")] });
     const agent = await agentOf(startGateway(upstream.network), { name: "docs" });
     const first = await (await agent.modern("/mcp", "tools/list")).text();

@@ -45,7 +45,7 @@ describe("GET /v1/servers/:server_id/tools", () => {
     const page = await accepted<{ rows: Tool[] }>(await gateway.admin("GET", `${path}/tools`));
     const server_id = path.replace("/v1/servers/", "");
     const EMPTY = { type: "object", properties: {} };
-    const unset = { auto_execute: false, price_usd: null, pending_change_id: null };
+    const unset = { auto_execute: false, price_usd: null, pending_change_id: null, header_problem: null };
     const nothing = {
       ...unset,
       title: null,

@@ -180,7 +180,7 @@ describe("POST /v1/servers/{id}/discover", () => {
     expect(await listed.json()).toMatchObject({ rows: [{ name: "search", known: true, allowed: true }] });
   });
 
-  it("skips what cannot be offered, says why, and keeps the rest [BF-65]", async () => {
+  it("skips what cannot be offered, says why, and keeps the rest [BF-65, P-69]", async () => {
     const long = "x".repeat(300);
     const deep = `{"name":"deep","inputSchema":${'{"a":'.repeat(70)}1${"}".repeat(70)}}`;
     const { gateway } = startWith({

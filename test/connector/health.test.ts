@@ -135,6 +135,28 @@ describe("the health of a server", () => {
   });
 });
 
+describe("a change at the server", () => {
+  it.each(["modern", "legacy"] as const)(
+    "is shown after the next discovery, which nobody has to ask for: %s [R-15]",
+    async (era) => {
+      const { upstream, agent, look } = await startDocs({ era }, { definition_policy: "trust", allowed_tools: ["*"] });
+      const shown = async () => (await agent.modern("/mcp", "tools/list")).text();
+      expect(await shown()).toContain('"docs__search"');
+      const renamed = SEARCH.replace('"search"', '"find","title":"T"');
+      upstream.change({ tools: [renamed] });
+      // Two looks at its health stand before each discovery.
+      for (let n = 0; n < 3; n++) await look();
+      const after = await shown();
+      expect(after).toContain('"docs__find"');
+      expect(after).toContain('"title":"T"');
+      expect(after).not.toContain('"docs__search"');
+      upstream.change({ tools: [renamed.replace('"T"', '"U"')] });
+      for (let n = 0; n < 3; n++) await look();
+      expect(await shown()).toContain('"title":"U"');
+    },
+  );
+});
+
 describe("POST /v1/servers/{id}/reconnect", () => {
   it("answers the record, or why there is no connection [BF-43]", async () => {
     const { gateway, agent, upstream } = await startDocs();

@@ -62,7 +62,7 @@ describe("a token in use", () => {
     expect(refreshed).toMatchObject({ grant_type: "refresh_token", resource: "https://docs.example/mcp" });
   });
 
-  it("is renewed once for a hundred calls at its end, by a server that punishes reuse [T-18, CN-23, P-61]", async () => {
+  it("is renewed once for a hundred calls at its end, by a server that punishes reuse [T-18, CN-23, P-61, R-1]", async () => {
     const world = protectedWorld();
     const { agent, owner } = await linked(world);
     later(HOUR);
@@ -130,7 +130,7 @@ describe("a token in use", () => {
 });
 
 describe("a renewal", () => {
-  it("that the authorization server refuses for good means linking anew [PS-56, T-20, RB-20]", async () => {
+  it("that the authorization server refuses for good means linking anew [PS-56, T-20, RB-20, R-3]", async () => {
     const world = protectedWorld();
     const { agent, owner } = await linked(world);
     later(HOUR);
@@ -152,7 +152,7 @@ describe("a renewal", () => {
     ["a broken connection", "break"],
     ["an answer that is none", () => Response.json({ error: "odd" })],
   ] as const)(
-    "that fails with %s keeps the token and goes on with it to its end [PS-56, CN-20, T-20]",
+    "that fails with %s keeps the token and goes on with it to its end [PS-56, CN-20, T-20, R-3]",
     async (_, fault) => {
       const world = protectedWorld();
       const { agent, owner } = await linked(world);
@@ -190,7 +190,7 @@ describe("a renewal", () => {
     expect(await call(world, agent)).toMatchObject({ ok: true, sent: 1, renewed: 1 });
   });
 
-  it("registers anew where the client is forgotten, and says when that does not help [PS-56]", async () => {
+  it("registers anew where the client is forgotten, and says when that does not help [PS-56, R-3]", async () => {
     const world = protectedWorld();
     const { agent, owner } = await linked(world);
     const [former] = world.as.clients.keys();
@@ -403,7 +403,7 @@ describe("a server that refuses a token", () => {
     ["the same for a tool that only reads", "lookup", [cut, good], true, 2, 0],
     ["403", "search", [status(403), good], false, 1, 0],
   ])(
-    "is asked, with %s by %s, as often as the rules say [CN-7, CN-8, PS-31, T-24, T-25]",
+    "is asked, with %s by %s, as often as the rules say [CN-7, CN-8, PS-31, T-24, T-25, R-27]",
     async (_, tool, answers, ok, sent, renewed) => {
       let turn = 0;
       const world = protectedWorld({

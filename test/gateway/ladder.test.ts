@@ -30,23 +30,61 @@ describe("before the body", () => {
   const post = (path: string, headers: Record<string, string>, body: BodyInit = "{}") =>
     agent.post(path, body, headers);
 
-  it.each([
-    ["3.1.1 a path that is no slug", () => agent.post("/mcp/no_slug", "{}"), 404],
-    ["3.1.2 a foreign Origin", () => post("/mcp", { Origin: "https://evil.example" }), 403],
-    ["3.1.4 another method", () => gateway.fetch("/mcp", { method: "PUT" }), 405],
-    ["3.1.5 a header over 8 KiB", () => post("/mcp", { "X-Long": "x".repeat(9_000) }), 431],
-    ["3.1.6 no credential, before the media type", () => gateway.fetch("/mcp", { method: "POST", body: "x" }), 401],
-    ["3.1.8 another media type", () => post("/mcp", { "Content-Type": "text/plain" }), 415],
-    ["3.1.9 an Accept that admits neither form", () => post("/mcp", { Accept: "text/html" }), 406],
-    ["3.1.10 a body over 4 MiB", () => post("/mcp", {}, "x".repeat(5 * 1024 * 1024)), 413],
-  ])("%s is refused", async (_, send, status) => {
-    expect((await send()).status).toBe(status);
-    expect(upstream.seen).toEqual([]);
+  const many = (count: number, value = "x") =>
+    Object.fromEntries(Array.from({ length: count }, (_, i) => [`Mcp-Param-${i}`, value]));
+  const chunked = (size: number) =>
+    new ReadableStream<Uint8Array>({
+      start(controller) {
+        controller.enqueue(new Uint8Array(size).fill(0x20));
+        controller.close();
+      },
+    });
+  const CODE = -32600;
+  it.each<[string, () => Promise<Response>, { status: number; code?: number }]>([
+    ["3.1.1 a path that is no slug", () => agent.post("/mcp/no_slug", "{}"), { status: 404 }],
+    ["3.1.2 a foreign Origin", () => post("/mcp", { Origin: "https://evil.example" }), { status: 403, code: CODE }],
+    ["3.1.2 an Origin of null", () => post("/mcp", { Origin: "null" }), { status: 403, code: CODE }],
+    ["3.1.4 another method", () => gateway.fetch("/mcp", { method: "PUT" }), { status: 405, code: CODE }],
+    ["3.1.5 a header over 8 KiB", () => post("/mcp", { "X-Long": "x".repeat(9_000) }), { status: 431, code: CODE }],
+    [
+      "3.1.5 a header block over its limit",
+      () => post("/mcp", many(20, "x".repeat(4_000))),
+      { status: 431, code: CODE },
+    ],
+    ["3.1.5 more than 64 Mcp-Param", () => post("/mcp", many(65)), { status: 431, code: CODE }],
+    ["3.1.6 no credential", () => gateway.fetch("/mcp", { method: "POST", body: "x" }), { status: 401, code: CODE }],
+    [
+      "3.1.6 an unknown credential",
+      () => post("/mcp", { Authorization: "Bearer sk-pst-unknown" }),
+      { status: 401, code: CODE },
+    ],
+    ["3.1.8 another media type", () => post("/mcp", { "Content-Type": "text/plain" }), { status: 415, code: CODE }],
+    [
+      "3.1.9 an Accept that admits neither form",
+      () => post("/mcp", { Accept: "text/html" }),
+      { status: 406, code: CODE },
+    ],
+    [
+      "3.1.10 a body over 4 MiB, as declared",
+      () => post("/mcp", {}, "x".repeat(5 * 1024 * 1024)),
+      { status: 413, code: CODE },
+    ],
+    [
+      "3.1.10 a body over 4 MiB, as found while reading",
+      () => post("/mcp", {}, chunked(5 * 1024 * 1024)),
+      { status: 413, code: CODE },
+    ],
+  ])("%s is refused [P-1]", async (_, send, expected) => {
+    const response = await send();
+    if (expected.status === 405) expect(response.headers.get("Allow")).toBe("POST, GET, DELETE");
+    if (expected.status === 401) expect(response.headers.get("WWW-Authenticate")).toMatch(/^Bearer /);
+    expect(await refusal(response)).toEqual(expected);
   });
 
-  it("refuses more than 64 Mcp-Param headers", async () => {
-    const many = Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`Mcp-Param-${i}`, "x"]));
-    expect((await agent.post("/mcp", "{}", many)).status).toBe(431);
+  it("takes as many headers as are allowed, in forms that admit either answer", async () => {
+    for (const headers of [many(64), { Accept: "*/*" }, { "Content-Type": "application/json; charset=utf-8" }]) {
+      expect((await post("/mcp", headers, '{"jsonrpc":"2.0","id":1,"method":"ping"}')).status).toBe(200);
+    }
   });
 
   it("answers a preflight of an allowed origin, with the Mcp-Param headers it asks for", async () => {
@@ -95,6 +133,20 @@ describe("the shape of the body", () => {
       { status: 400, code: -32600, id: 1 },
     ],
     ["an empty array", "[]", { status: 400, code: -32600 }],
+    ["an array with what is no message", '[{"jsonrpc":"2.0","id":1}]', { status: 400, code: -32600 }],
+    ["an array with a number", '[{"jsonrpc":"2.0","id":1,"method":"ping"},5]', { status: 400, code: -32600 }],
+    [
+      "an array with a modern claim",
+      `[{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":{"${PROTOCOL}":"2026-07-28"}}}]`,
+      { status: 400, code: -32600 },
+    ],
+    [
+      "a member of _meta twice",
+      '{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":{"a":1,"a":2}}}',
+      { status: 400, code: -32600, id: 1 },
+    ],
+    ["an id that is a boolean", '{"jsonrpc":"2.0","id":true,"method":"ping"}', { status: 400, code: -32600 }],
+    ["an id that is an object", '{"jsonrpc":"2.0","id":{},"method":"ping"}', { status: 400, code: -32600 }],
     ["a batch within a batch", '[[{"jsonrpc":"2.0","id":1,"method":"ping"}]]', { status: 400, code: -32600 }],
     ["another jsonrpc", '{"jsonrpc":"1.0","id":"a","method":"ping"}', { status: 400, code: -32600, id: "a" }],
     ["a method that is no text", '{"jsonrpc":"2.0","id":1,"method":5}', { status: 400, code: -32600, id: 1 }],
@@ -105,8 +157,19 @@ describe("the shape of the body", () => {
     ],
     ["an id of null", '{"jsonrpc":"2.0","id":null,"method":"ping"}', { status: 400, code: -32600 }],
     ["an id with a fraction", '{"jsonrpc":"2.0","id":1.5,"method":"ping"}', { status: 400, code: -32600 }],
-  ])("%s is refused [P-3]", async (_, body, expected) => {
+  ])("%s is refused [P-1, P-3]", async (_, body, expected) => {
     expect(await refusal(await agent.post("/mcp", body))).toEqual(expected);
+  });
+});
+
+describe("a response that a client posts (3.2.5)", () => {
+  const body = '{"jsonrpc":"2.0","id":9,"result":{}}';
+  it("is none that a modern client may send, and is taken and dropped from a legacy one [P-1]", async () => {
+    const modern = await agent.post("/mcp", body, { "MCP-Protocol-Version": "2026-07-28" });
+    expect(await refusal(modern)).toEqual({ status: 400, code: -32600 });
+    const later = await agent.post("/mcp", body, { "MCP-Protocol-Version": "2027-01-01" });
+    expect(await refusal(later)).toEqual({ status: 400, code: -32600 });
+    expect(await refusal(await agent.post("/mcp", body))).toEqual({ status: 202 });
   });
 });
 
@@ -192,8 +255,51 @@ describe("the modern ladder", () => {
       200,
       -32602,
     ],
-  ])("%s is refused", async (_, send, status, code) => {
+    [
+      "3.3.10 an unknown log level of another method",
+      () => request("tools/list", {}, { ...META, "io.modelcontextprotocol/logLevel": "loud" }, HEADERS),
+      200,
+      -32602,
+    ],
+    [
+      "3.3.10 arguments that are a list",
+      () =>
+        request("tools/call", { name: "docs__search", arguments: [] }, META, { ...CALL, "Mcp-Name": "docs__search" }),
+      200,
+      -32602,
+    ],
+    ["3.3.10 a bad cursor", () => request("tools/list", { cursor: "%" }, META, HEADERS), 200, -32602],
+    [
+      "3.3.12 an unknown tool",
+      () => request("tools/call", { name: "docs__other" }, META, { ...CALL, "Mcp-Name": "docs__other" }),
+      200,
+      -32602,
+    ],
+  ])("%s is refused [P-1]", async (_, send, status, code) => {
     expect(await refusal(await send())).toEqual({ status, code, id: 7 });
+  });
+
+  it.each<[string, object | null, Record<string, string>, object]>([
+    ["a claim that is no text", { ...META, [PROTOCOL]: 5 }, {}, { status: 400, code: -32602 }],
+    ["another version", META, { "MCP-Protocol-Version": "2025-11-25" }, { status: 400, code: -32020 }],
+    ["another method", META, { "Mcp-Method": "ping" }, { status: 400, code: -32020 }],
+    [
+      "another method and no claim",
+      null,
+      { "MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "ping" },
+      { status: 400, code: -32020 },
+    ],
+    ["nothing wrong", META, {}, { status: 202 }],
+    ["no claim", null, { "MCP-Protocol-Version": "2026-07-28" }, { status: 202 }],
+  ])("a notification with %s is answered by its own row [P-1]", async (_, meta, headers, expected) => {
+    const params = meta === null ? {} : { _meta: meta };
+    const body = JSON.stringify({ jsonrpc: "2.0", method: "notifications/cancelled", params });
+    expect(await refusal(await agent.post("/mcp", body, headers))).toEqual(expected);
+  });
+
+  it("names what a request lacks of the envelope (3.3.2)", async () => {
+    const response = await request("tools/list", {}, { [CAPABILITIES]: {} }, HEADERS);
+    expect(await response.json()).toMatchObject({ error: { data: { missing: [PROTOCOL] } } });
   });
 
   it("names what it serves in -32022, and no legacy revision [P-8]", async () => {

@@ -3,6 +3,7 @@ import { agentOf, createAgent } from "../support/agent.ts";
 import { startGateway } from "../support/gateway.ts";
 import { type CallTool, executeCaller, legacyCaller, modernCaller, type Send } from "../support/tool-callers.ts";
 import { scriptedServer } from "../support/upstream.ts";
+import { startWithUsers } from "../support/users.ts";
 
 const SEARCH = '{"name":"search","inputSchema":{"type":"object"}}';
 const ERASE = '{"name":"erase","inputSchema":{"type":"object"}}';
@@ -90,6 +91,66 @@ describe("a call that is not admitted", () => {
   });
 });
 
+describe("what a caller has no right to", () => {
+  it("looks like what there is not, at every door and in either era [P-5]", async () => {
+    const upstream = scriptedServer({ era: "modern", tools: [SEARCH], instructions: "Internal." });
+    const gateway = await startWithUsers(upstream.network);
+    const docs = { name: "docs", server_url: "https://docs.example/mcp" };
+    for (const server of [docs, { name: "dead", server_url: "https://dead.example/mcp", enabled: false }]) {
+      expect((await gateway.admin("POST", "/v1/servers", server)).status).toBe(201);
+    }
+    const agent = await createAgent(gateway, []);
+    const callers: (() => Promise<Record<string, string>>)[] = [
+      () => gateway.bearer("stranger"),
+      async () => ({ Authorization: `Bearer ${agent.key.value}` }),
+    ];
+    const modern = {
+      "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+      "io.modelcontextprotocol/clientCapabilities": {},
+    };
+    upstream.seen.length = 0;
+    for (const credential of callers) {
+      /** Everything that can be asked about a server, and what was answered, without the names that were asked for. */
+      const answers = async (slug: string, tool: string) => {
+        const ask = async (path: string, method: string, params: Record<string, unknown>, era: "modern" | "legacy") => {
+          const name = typeof params["name"] === "string" ? { "Mcp-Name": params["name"] } : {};
+          const headers = { "MCP-Protocol-Version": "2026-07-28", "Mcp-Method": method, ...name };
+          const sent = era === "modern" ? { ...params, _meta: modern } : params;
+          const response = await gateway.fetch(path, {
+            method: "POST",
+            headers: {
+              ...(await credential()),
+              "Content-Type": "application/json",
+              ...(era === "modern" ? headers : {}),
+            },
+            body: JSON.stringify({ jsonrpc: "2.0", id: 1, method, params: sent }),
+          });
+          const text = await response.text();
+          return [response.status, [...response.headers.keys()], text.replaceAll(slug, "*").replaceAll(tool, "?")];
+        };
+        const door = `/mcp/${slug}`;
+        const handshake = { protocolVersion: "2025-11-25", capabilities: {}, clientInfo: { name: "a", version: "1" } };
+        return [
+          await ask(door, "initialize", handshake, "legacy"),
+          await ask(door, "server/discover", {}, "modern"),
+          ...(await Promise.all(
+            (["modern", "legacy"] as const).flatMap((era) => [
+              ask(door, "tools/list", {}, era),
+              ask(door, "tools/call", { name: tool }, era),
+              ask("/mcp", "tools/call", { name: `${slug}__${tool}` }, era),
+            ]),
+          )),
+        ];
+      };
+      const unknown = await answers("nobody", "nothing");
+      for (const slug of ["docs", "dead"]) expect(await answers(slug, "search"), slug).toEqual(unknown);
+      expect(await answers("docs", "nothing")).toEqual(unknown);
+      expect(JSON.stringify(unknown)).not.toContain("Internal");
+    }
+    expect(upstream.seen).toEqual([]);
+  });
+});
+
 describe("a request without a good credential", () => {
   it.each(["/mcp", "/mcp/docs", "/mcp/nobody"])("gets the same 401 at %s [P-4]", async (path) => {
     const { gateway } = startDocs();
@@ -101,7 +162,7 @@ describe("a request without a good credential", () => {
       expect(response.headers.get("WWW-Authenticate")).toMatch(/^Bearer/);
       expect(await response.json()).toEqual({
         jsonrpc: "2.0",
-        error: { code: 4010, message: "A valid credential is required.", data: { code: "unauthorized" } },
+        error: { code: -32600, message: "A valid credential is required.", data: { code: "unauthorized" } },
       });
     }
   });

@@ -75,7 +75,7 @@ describe("a call to a server that fails", () => {
       "The connection to the server broke before its answer was complete.",
       1,
     ],
-  ])("that %s ends in a result the model can read, and in a row [CN-13]", async (_, answer, reason, attempts) => {
+  ])("that %s ends in a result the model can read, and in a row [CN-13, P-71]", async (_, answer, reason, attempts) => {
     const { upstream, agent, callTool } = await startDocs(answer);
     const response = await callTool("search");
     expect(response.status).toBe(200);
@@ -93,7 +93,7 @@ describe("a call to a server that fails", () => {
     expect(await agent.rows()).toMatchObject([{ ok: false, error: reason, reason: null, attempts, tool: "search" }]);
   });
 
-  it("that hangs is given up at the deadline, and not asked again", async () => {
+  it("that hangs is given up at the deadline, and not asked again [R-27]", async () => {
     const hang = () => new Promise<Response>(() => undefined);
     const { upstream, agent, callTool } = await startDocs(hang, { timeout_ms: 1000 });
     const message = await messageOf(await callTool("search"));

@@ -144,7 +144,7 @@ describe("a token", () => {
     expect(response.headers.get("WWW-Authenticate")).toBe(
       `Bearer resource_metadata="${ORIGIN}/.well-known/oauth-protected-resource/mcp/ledger", scope="mcp", error="insufficient_scope"`,
     );
-    expect(await response.json()).toMatchObject({ error: { code: 4031, data: { code: "insufficient_scope" } } });
+    expect(await response.json()).toMatchObject({ error: { code: -32600, data: { code: "insufficient_scope" } } });
   });
 
   it("is good for an hour, however well it is remembered", async () => {

@@ -79,7 +79,7 @@ describe("a legacy session", () => {
     expect((await end()).status).toBe(404);
   });
 
-  it("ends after a day without a request", async () => {
+  it("ends after a day without a request [R-10]", async () => {
     const { agent } = await startDocs();
     const session = await agent.initialize("/mcp");
     const object = env.SESSION.getByName(session["Mcp-Session-Id"] ?? "");

@@ -1,4 +1,5 @@
 /** Tool calls of modern clients: what goes out to servers of either era, and how their answers come back. */
+import { cut } from "../../calls/call.ts";
 import type { Received } from "../../connector/exchange.ts";
 import type { Era } from "../../connector/revisions.ts";
 import { applyEdits, memberOf } from "../../platform/json-text.ts";
@@ -6,8 +7,9 @@ import { isObject } from "../../platform/json-value.ts";
 import { POSTERN } from "../../platform/version.ts";
 import type { ClientMessage } from "../client-message.ts";
 import { type ClientSide, linkText, type ShapedResponse } from "../client-side.ts";
-import { LINK_ANSWER, toLegacyServer, toModernServer } from "../forwarding.ts";
+import { carriedExtensions, LINK_ANSWER, toLegacyServer, toModernServer } from "../forwarding.ts";
 import { rankOf } from "../log-level.ts";
+import { misfitParam } from "../param-headers.ts";
 import {
   errorText,
   idEdit,
@@ -18,7 +20,7 @@ import {
   resultText,
   unknownTool,
 } from "../rpc-text.ts";
-import { CAPABILITIES, LOG_LEVEL } from "./ladder.ts";
+import { CAPABILITIES, LOG_LEVEL, mismatchOf } from "./ladder.ts";
 import { ASKING_METHODS } from "./relay-input.ts";
 
 const SERVER_INFO = "io.modelcontextprotocol/serverInfo";
@@ -27,6 +29,16 @@ export const modernClient: ClientSide = {
   leavingCancels: true,
 
   inputRequired: "relayed",
+
+  // P-46: such a client would leave the tool out by itself.
+  offers: ({ param_headers }) => param_headers !== null,
+
+  headerMismatch({ param_headers }, { params, id }, headers) {
+    const wrong = misfitParam(param_headers ?? [], params["arguments"], headers);
+    return wrong === null ? null : { text: errorText(mismatchOf(cut(wrong)), id), status: 400 };
+  },
+
+  declares: (message, hasTasks) => Object.keys(carriedExtensions(message, hasTasks)).length === 0,
 
   request: (forwarding, era) => (era === "modern" ? toModernServer(forwarding, true) : toLegacyServer(forwarding)),
 

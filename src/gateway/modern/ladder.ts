@@ -1,4 +1,5 @@
 /** Which era a message is of, and the rungs 3.3 that a modern one must pass before it is served. Pure. */
+import type { RpcError } from "../../failure/json-rpc.ts";
 import { isObject } from "../../platform/json-value.ts";
 import { CLAIM, type ClientMessage, type RpcRefusal } from "../client-message.ts";
 import { decodeHeaderValue } from "./header-value.ts";
@@ -78,8 +79,14 @@ export function classify(message: ClientMessage, headers: Headers): Classified {
   return { kind: "modern" };
 
   function mismatch(what = "A header"): Classified {
-    return refuse(400, -32020, `${what} is missing or differs from the body.`);
+    const { code, message: text } = mismatchOf(what);
+    return refuse(400, code, text);
   }
+}
+
+/** A header that is missing, cannot be decoded or differs from the body; its status is 400. */
+export function mismatchOf(what: string): RpcError {
+  return { code: -32020, message: `${what} is missing or differs from the body.` };
 }
 
 /** The first key of the envelope that is missing or malformed (rung 3.3.4). */

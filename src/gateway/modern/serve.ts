@@ -22,6 +22,9 @@ import { ASKING_METHODS } from "./relay-input.ts";
 
 const META = JSON.stringify({ "io.modelcontextprotocol/serverInfo": POSTERN });
 
+/** What is offered at every door; the others are judged by their server. */
+const OWN_METHODS = ["server/discover", "tools/list", "tools/call", "subscriptions/listen"];
+
 /** @param message A request whose envelope and headers have been checked. */
 export async function serveModern(request: DoorRequest, message: ClientMessage): Promise<Response> {
   const { accepts, services } = request;
@@ -33,6 +36,9 @@ export async function serveModern(request: DoorRequest, message: ClientMessage):
   // Lists depend on the caller's rights, so nobody else may be served from a cached one (P-10).
   const cache = `"ttlMs":${services.config.snapshotTtlMs},"cacheScope":"private"`;
 
+  if (OWN_METHODS.includes(message.method) && hasWrongLevel(message)) {
+    return refuse(200, -32602, "The log level is not known.");
+  }
   switch (message.method) {
     case "server/discover":
       return result(
@@ -42,10 +48,8 @@ export async function serveModern(request: DoorRequest, message: ClientMessage):
       const page = await listTools(request, "modern", message);
       return page.ok ? result(`${page.members},${cache}`) : refuse(200, -32602, page.message);
     }
-    case "tools/call": {
-      if (hasWrongLevel(message)) return refuse(200, -32602, "The log level is not known.");
+    case "tools/call":
       return serveToolCall(request, modernClient, message, placeOf(request, message));
-    }
     case "subscriptions/listen": {
       if (!accepts.sse) return refuse(200, -32602, "Listening takes a client that accepts text/event-stream.");
       return serveListen(request, message, placeOf(request, message));

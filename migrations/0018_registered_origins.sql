@@ -1,0 +1,1 @@
+ALTER TABLE `servers` ADD `registered_origins` text DEFAULT '[]' NOT NULL;
