@@ -47,6 +47,7 @@ function doors(snapshot: Snapshot, who: Principal, wish: Given) {
           return { content: [] };
         },
       },
+      tasks: { open: (message: unknown) => message, close: (received: unknown) => received },
       states: { open: async ({ message }: { message: unknown }) => ({ message, resume: null }) },
       runs: { stamp: () => 0, admit: async () => ({ kind: "unasked" }) },
       loggedArguments: () => null,

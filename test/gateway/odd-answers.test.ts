@@ -10,7 +10,11 @@ const SEARCH = '{"name":"search","inputSchema":{"type":"object"}}';
 const ERAS = ["modern", "legacy"] as const;
 const CELLS = ERAS.flatMap((client) => ERAS.map((server) => [client, server] as const));
 
-afterEach(() => void vi.useRealTimers());
+afterEach(() => {
+  // In this order: a spy on a fake timer would put that back when the real ones are there again.
+  vi.restoreAllMocks();
+  vi.useRealTimers();
+});
 
 async function startDocs(script: Partial<Script>, server: Record<string, unknown> = {}) {
   const upstream = scriptedServer({ era: "modern", tools: [SEARCH], ...script });
