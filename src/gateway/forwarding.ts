@@ -105,12 +105,9 @@ function idEdits({ at: { id } }: ClientMessage, ownId: string | null): Edit[] {
   return ownId === null || id === undefined ? [] : [{ start: id.valueStart, end: id.end, text: ownId }];
 }
 
-function nameEdit({ text, at }: ClientMessage, own: string | null): Edit[] {
-  const { name } = at;
-  const quoted = JSON.stringify(own);
-  return own === null || name === undefined || text.slice(name.valueStart, name.end) === quoted
-    ? []
-    : [{ start: name.valueStart, end: name.end, text: quoted }];
+function nameEdit({ at: { name }, params }: ClientMessage, own: string | null): Edit[] {
+  if (own === null || name === undefined || params["name"] === own) return [];
+  return [{ start: name.valueStart, end: name.end, text: JSON.stringify(own) }];
 }
 
 function ownIn({ meta }: ClientMessage): string[] {
@@ -144,8 +141,10 @@ function withoutInput(message: ClientMessage): ClientMessage {
 function metaEdit({ text, at }: ClientMessage, put: Readonly<Record<string, string>>, drop: readonly string[]): Edit[] {
   const { meta, params } = at;
   if (drop.length === 0 && Object.keys(put).length === 0) return [];
-  if (meta !== undefined) return editMembers(text, meta.valueStart, put, drop);
+  if (meta !== undefined && text[meta.valueStart] === "{") return editMembers(text, meta.valueStart, put, drop);
   const members = Object.entries(put).map(([key, value]) => `${JSON.stringify(key)}:${value}`);
+  // No object is no envelope either, and a modern server takes no request without one.
+  if (meta !== undefined) return [{ start: meta.valueStart, end: meta.end, text: `{${members.join(",")}}` }];
   if (params === undefined) return editMembers(text, 0, { params: `{"_meta":{${members.join(",")}}}` });
   const isEmpty = membersOf(text, params.valueStart).length === 0;
   const added = `"_meta":{${members.join(",")}}${isEmpty ? "" : ","}`;
