@@ -88,17 +88,22 @@ const OWN_META: Readonly<Record<string, string>> = Object.fromEntries(
  *
  * @returns What differs in the capabilities that a server hears of; nothing where they go as they came.
  */
-export function carriedExtensions({ text, at, meta }: ClientMessage, hasTasks: boolean): Record<string, string> {
+export function carriedExtensions(
+  { text, at: { meta: metaAt }, meta }: ClientMessage,
+  hasTasks: boolean,
+): Record<string, string> {
   const capabilities = meta[CAPABILITIES];
-  if (at.meta === undefined || !isObject(capabilities) || !("extensions" in capabilities)) return {};
-  const own = memberOf(text, at.meta.valueStart, CAPABILITIES);
+  if (metaAt === undefined || !isObject(capabilities) || !("extensions" in capabilities)) return {};
+  const own = memberOf(text, metaAt.valueStart, CAPABILITIES);
   if (own === undefined) return {};
   const told = text.slice(own.valueStart, own.end);
   const { extensions } = capabilities;
   const tasks = hasTasks && isObject(extensions) ? extensions[TASKS] : undefined;
   if (tasks !== undefined && Object.keys(extensions as object).length === 1) return {};
-  const put = tasks === undefined ? {} : { extensions: JSON.stringify({ [TASKS]: tasks }) };
-  return { [CAPABILITIES]: applyEdits(told, editMembers(told, 0, put, ["extensions"])) };
+  if (tasks === undefined) return { [CAPABILITIES]: applyEdits(told, editMembers(told, 0, {}, ["extensions"])) };
+  const at = memberOf(told, 0, "extensions")?.valueStart ?? 0;
+  const others = Object.keys(extensions as object).filter((key) => key !== TASKS);
+  return { [CAPABILITIES]: applyEdits(told, editMembers(told, at, {}, others)) };
 }
 
 function idEdits({ at: { id } }: ClientMessage, ownId: string | null): Edit[] {

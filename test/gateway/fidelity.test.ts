@@ -125,7 +125,9 @@ describe("a legacy call to a modern server", () => {
       `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a.b","arguments":${ARGUMENTS}}}`,
       session,
     );
-    expect(await response.text()).toBe('{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"[1.0]"}],"x":1.0}}');
+    expect(await response.text()).toBe(
+      '{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"[1.0]"}],"x":1.0}}',
+    );
     const [call] = upstream.calls();
     expect(call?.text).toContain(`"arguments":${ARGUMENTS}`);
     expect(call?.message["params"]).toMatchObject({

@@ -32,6 +32,7 @@ const EXPOSED = "docs__a_b_1d0c73dc";
 const RESERVED = "io.modelcontextprotocol/";
 const SERVER_INFO = '{"name":"scripted","version":"1"}';
 const CLIENT_INFO = { name: "agent", version: "1" };
+const TASKS = `${RESERVED}tasks`;
 const AUTO_EXECUTE = "dev.postern/auto_execute";
 const LEVELS = ["debug", "info", "warning", "emergency"];
 
@@ -121,7 +122,10 @@ function exchangeOf(kind: Kind, server: Era, atAll: boolean) {
     const { params, result } = METHODS[method] as Method;
     const envelope = {
       [`${RESERVED}protocolVersion`]: just('"2026-07-28"'),
-      [`${RESERVED}clientCapabilities`]: objectText({ extensions: maybe(valueText), experimental: maybe(valueText) }),
+      [`${RESERVED}clientCapabilities`]: objectText({
+        extensions: maybe(fc.oneof(valueText, objectText({ [TASKS]: maybe(valueText), other: maybe(valueText) }))),
+        experimental: maybe(valueText),
+      }),
       [`${RESERVED}logLevel`]: maybe(fc.constantFrom(...LEVELS.map((level) => JSON.stringify(level)))),
     };
     const own = { progressToken: maybe(token), "vendor.example/x": maybe(valueText) };
@@ -167,7 +171,13 @@ function requestAt(kind: Kind, server: Era, { request }: Exchange, atAll: boolea
     }
     const capabilities = objectAt(own, `${RESERVED}clientCapabilities`);
     if (keys.includes("clientCapabilities.extensions") && capabilities !== undefined) {
-      own = having(own, { [`${RESERVED}clientCapabilities`]: without(capabilities, "extensions") });
+      const extensions = objectAt(capabilities, "extensions");
+      const hasTasks = !atAll && extensions !== undefined && fieldOf(extensions, TASKS) !== undefined;
+      const others = (extensions?.fields ?? []).map(({ key }) => key).filter((key) => key !== TASKS);
+      const kept = hasTasks
+        ? having(capabilities, { extensions: without(extensions, ...others) })
+        : without(capabilities, "extensions");
+      own = having(own, { [`${RESERVED}clientCapabilities`]: kept });
     }
     if (isShared && fieldOf(own, "progressToken") !== undefined) own = having(own, { progressToken: ownId });
   }

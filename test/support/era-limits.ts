@@ -80,6 +80,11 @@ export const LIMITS: readonly Limit[] = [
     why: "sealed for who asks and what for; the server gets its own back byte for byte",
   },
   {
+    ...{ part: "result", members: ["taskId"], client: BOTH, server: BOTH },
+    becomes: "other",
+    why: "marked with who has made the task; the server gets its own back",
+  },
+  {
     ...{ part: "error", members: ["code"], client: MODERN, server: BOTH },
     becomes: "other",
     why: "-32602 for -32002, -32603 for codes of the specification that it does not know: they are of 2025 or undefined",
@@ -107,12 +112,17 @@ export const LIMITS: readonly Limit[] = [
   {
     ...{ part: "request._meta", members: ["clientCapabilities.extensions"], client: MODERN, server: MODERN },
     becomes: "left out",
-    why: "extensions that the door does not carry would half-work",
+    why: "but for tasks at a server's door: extensions that are not carried would half-work",
   },
   {
     ...{ part: "request._meta", members: ["dev.postern/*"], client: BOTH, server: BOTH },
     becomes: "left out",
     why: "said to the gateway",
+  },
+  {
+    ...{ part: "request._meta", members: ["traceparent", "tracestate"], client: BOTH, server: BOTH },
+    becomes: "other",
+    why: "of the gateway's own span where it records one; a malformed one is left out, with its state",
   },
   {
     part: "request._meta",
@@ -160,6 +170,11 @@ export const LIMITS: readonly Limit[] = [
     ...{ part: "stream", members: ["all but progress"], client: LEGACY, server: BOTH },
     becomes: "left out",
     why: "to a client without a session; at `/mcp` changes of one server's lists to any",
+  },
+  {
+    ...{ part: "stream", members: ["event ids", "retry"], client: BOTH, server: BOTH },
+    becomes: "left out",
+    why: "but between two legacy ones, at a server's door, in a session: nobody else comes back for a stream",
   },
   {
     ...{ part: "stream", members: ["carriage returns"], client: BOTH, server: BOTH },
