@@ -10,7 +10,11 @@ const SEARCH = '{"name":"search","inputSchema":{"type":"object"}}';
 const ERAS = ["modern", "legacy"] as const;
 const CELLS = ERAS.flatMap((client) => ERAS.map((server) => [client, server] as const));
 
-afterEach(() => void vi.useRealTimers());
+// A spy on a timer that is not real would come back with it, for all tests after this file.
+afterEach(() => {
+  vi.restoreAllMocks();
+  vi.useRealTimers();
+});
 
 async function startDocs(script: Partial<Script>, server: Record<string, unknown> = {}) {
   const upstream = scriptedServer({ era: "modern", tools: [SEARCH], ...script });

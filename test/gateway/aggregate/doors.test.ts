@@ -1,5 +1,6 @@
 import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
+import { ONE_MS } from "../../../src/gateway/aggregate/ask-all.ts";
 import { encodeHeaderValue } from "../../../src/gateway/modern/header-value.ts";
 import { type Agent, createAgent } from "../../support/agent.ts";
 import { startGateway } from "../../support/gateway.ts";
@@ -23,6 +24,7 @@ interface Made {
   readonly era?: Era;
   readonly capabilities?: Record<string, unknown>;
   readonly first?: Script["first"];
+  readonly timeout_ms?: number;
 }
 
 /** Servers at hosts of their names, and an agent that may use those that are not called hidden. */
@@ -38,8 +40,9 @@ async function startServers(servers: readonly Made[], vars: Record<string, unkno
     vars,
   );
   const assigned = [];
-  for (const { name } of servers) {
-    const created = await gateway.admin("POST", "/v1/servers", { name, server_url: `https://${name}.example/mcp` });
+  for (const { name, timeout_ms } of servers) {
+    const fields = { name, server_url: `https://${name}.example/mcp`, ...(timeout_ms && { timeout_ms }) };
+    const created = await gateway.admin("POST", "/v1/servers", fields);
     expect(created.status).toBe(201);
     const { server_id } = await created.json<{ server_id: string }>();
     if (!name.startsWith("hidden")) assigned.push({ server_id, tools_to_execute: ["*"] });
@@ -262,6 +265,29 @@ describe.each(ERAS)("prompts and resources at /mcp, for a %s client", (era) => {
 });
 
 describe("a list over all servers", () => {
+  it("waits for no session that a legacy server does not open [OT-1, R-12]", async () => {
+    const gate = { isOpen: true };
+    // Asked again and again: a promise of the test must not be waited for in an object.
+    const hang: Script["first"] = async (seen) => {
+      while (!gate.isOpen && methodOf(seen) === "initialize") await new Promise((resolve) => setTimeout(resolve, 5));
+      return undefined;
+    };
+    const list = listing({ "prompts/list": ['"prompts":[{"name":"p"}]'] });
+    const { agent } = await startServers([
+      { name: "a", era: "legacy", first: list },
+      { name: "b", era: "legacy", first: hang, timeout_ms: ONE_MS + 1_000 },
+      { name: "c", era: "legacy", first: list },
+    ]);
+    const session = await agent.initialize("/mcp");
+    gate.isOpen = false;
+    const { result } = await (await agent.legacy("/mcp", "prompts/list", {}, session)).json<{ result: unknown }>();
+    gate.isOpen = true;
+    expect(result).toEqual({
+      prompts: [{ name: "a__p" }, { name: "c__p" }],
+      _meta: { "dev.postern/left_out": ["b"] },
+    });
+  });
+
   it("is private, and holds as long as that of the server that states the least [P-10]", async () => {
     const lists = (ttlMs: number) =>
       listing({ "resources/list": ['"resources":[]'] }, `,"ttlMs":${ttlMs},"cacheScope":"public"`);
