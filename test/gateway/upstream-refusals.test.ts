@@ -57,7 +57,8 @@ describe("-32021 of a server", () => {
     const response = await callTool({ roots: {}, extensions: tasks, sampling: {} });
     expect([response.status, await response.json()]).toMatchObject([200, { id: 1, result: CAPABILITY }]);
     const [call] = upstream.calls();
-    expect(call?.text).toContain(`"${CAPABILITIES}":{"roots":{},"sampling":{}}`);
+    const carried = '"extensions":{"io.modelcontextprotocol/tasks":{}}';
+    expect(call?.text).toContain(`"${CAPABILITIES}":{"roots":{},${carried},"sampling":{}}`);
   });
 
   it.each([
