@@ -24,6 +24,7 @@ export default defineConfig({
                 REDACTED_FIELDS: "",
                 OTEL_EXPORTER_OTLP_ENDPOINT: "",
                 OTEL_EXPORTER_OTLP_HEADERS: "",
+                AGGREGATE_PROMPTS_AND_RESOURCES: "false",
                 ALLOW_INSECURE_UPSTREAMS: "false",
                 ALLOWED_ORIGINS: "",
                 OIDC_ISSUER: "",

@@ -57,6 +57,7 @@ const Settings = z.object({
   REDACTED_FIELDS: z.string().default(""),
   OTEL_EXPORTER_OTLP_ENDPOINT: z.string().default(""),
   OTEL_EXPORTER_OTLP_HEADERS: secret,
+  AGGREGATE_PROMPTS_AND_RESOURCES: z.enum(["true", "false"]).default("false"),
   ALLOW_INSECURE_UPSTREAMS: z.enum(["true", "false"]).default("false"),
   ALLOWED_ORIGINS: z.string().default(""),
   OIDC_ISSUER: z.string().default(""),
@@ -96,6 +97,8 @@ export interface Config {
   readonly redactedFields: readonly string[];
   /** The operator's OpenTelemetry collector; null: nothing is recorded. */
   readonly telemetry: { readonly endpoint: string; readonly headers: Readonly<Record<string, Secret>> } | null;
+  /** `/mcp` offers prompts, resources and completion of all servers as well (OT-1). */
+  readonly aggregatesPromptsAndResources: boolean;
   /** A machine of a developer: plain http, loopback and private addresses may be contacted. */
   readonly isDevelopment: boolean;
   /** Origins whose pages may use the MCP doors, besides the gateway's own. */
@@ -150,6 +153,7 @@ export function readConfig(env: unknown): Config {
     journalMode: settings.JOURNAL_MODE,
     redactedFields: listOf(settings.REDACTED_FIELDS),
     telemetry: telemetryOf(settings),
+    aggregatesPromptsAndResources: settings.AGGREGATE_PROMPTS_AND_RESOURCES === "true",
     isDevelopment: settings.ALLOW_INSECURE_UPSTREAMS === "true",
     allowedOrigins: listOf(settings.ALLOWED_ORIGINS),
     oidc: settings.OIDC_ISSUER === "" ? null : oidcOf(settings),

@@ -24,7 +24,7 @@ export const OPEN: Readonly<Record<string, Ranges>> = {
   "issue 6: protocol": {
     PS: "32-33",
     T: "44",
-    P: "12 16 21 23 33 51 63-64 73 76",
+    P: "12 16 21 23 51 63-64 73 76",
     R: "21",
   },
 };

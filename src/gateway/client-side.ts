@@ -116,7 +116,7 @@ export interface CallSide {
   readonly inputRequired: "relayed" | "asked" | "unsupported";
   /** Tells the client of links that a server wants opened; left out where there is no word for that (P-31). */
   readonly links?: (
-    links: readonly Pick<InputRequest, "params">[],
+    links: readonly Pick<InputRequest, "text">[],
     message: ClientMessage,
   ) => { readonly text: string; readonly status: number };
   /** A server's response as this client takes it. */

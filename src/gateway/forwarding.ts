@@ -88,29 +88,31 @@ const OWN_META: Readonly<Record<string, string>> = Object.fromEntries(
  *
  * @returns What differs in the capabilities that a server hears of; nothing where they go as they came.
  */
-export function carriedExtensions({ text, at, meta }: ClientMessage, hasTasks: boolean): Record<string, string> {
+export function carriedExtensions(
+  { text, at: { meta: metaAt }, meta }: ClientMessage,
+  hasTasks: boolean,
+): Record<string, string> {
   const capabilities = meta[CAPABILITIES];
-  if (at.meta === undefined || !isObject(capabilities) || !("extensions" in capabilities)) return {};
-  const own = memberOf(text, at.meta.valueStart, CAPABILITIES);
+  if (metaAt === undefined || !isObject(capabilities) || !("extensions" in capabilities)) return {};
+  const own = memberOf(text, metaAt.valueStart, CAPABILITIES);
   if (own === undefined) return {};
   const told = text.slice(own.valueStart, own.end);
   const { extensions } = capabilities;
   const tasks = hasTasks && isObject(extensions) ? extensions[TASKS] : undefined;
   if (tasks !== undefined && Object.keys(extensions as object).length === 1) return {};
-  const put = tasks === undefined ? {} : { extensions: JSON.stringify({ [TASKS]: tasks }) };
-  return { [CAPABILITIES]: applyEdits(told, editMembers(told, 0, put, ["extensions"])) };
+  if (tasks === undefined) return { [CAPABILITIES]: applyEdits(told, editMembers(told, 0, {}, ["extensions"])) };
+  const at = memberOf(told, 0, "extensions")?.valueStart ?? 0;
+  const others = Object.keys(extensions as object).filter((key) => key !== TASKS);
+  return { [CAPABILITIES]: applyEdits(told, editMembers(told, at, {}, others)) };
 }
 
 function idEdits({ at: { id } }: ClientMessage, ownId: string | null): Edit[] {
   return ownId === null || id === undefined ? [] : [{ start: id.valueStart, end: id.end, text: ownId }];
 }
 
-function nameEdit({ text, at }: ClientMessage, own: string | null): Edit[] {
-  const { name } = at;
-  const quoted = JSON.stringify(own);
-  return own === null || name === undefined || text.slice(name.valueStart, name.end) === quoted
-    ? []
-    : [{ start: name.valueStart, end: name.end, text: quoted }];
+function nameEdit({ at: { name }, params }: ClientMessage, own: string | null): Edit[] {
+  if (own === null || name === undefined || params["name"] === own) return [];
+  return [{ start: name.valueStart, end: name.end, text: JSON.stringify(own) }];
 }
 
 function ownIn({ meta }: ClientMessage): string[] {
@@ -144,8 +146,10 @@ function withoutInput(message: ClientMessage): ClientMessage {
 function metaEdit({ text, at }: ClientMessage, put: Readonly<Record<string, string>>, drop: readonly string[]): Edit[] {
   const { meta, params } = at;
   if (drop.length === 0 && Object.keys(put).length === 0) return [];
-  if (meta !== undefined) return editMembers(text, meta.valueStart, put, drop);
+  if (meta !== undefined && text[meta.valueStart] === "{") return editMembers(text, meta.valueStart, put, drop);
   const members = Object.entries(put).map(([key, value]) => `${JSON.stringify(key)}:${value}`);
+  // No object is no envelope either, and a modern server takes no request without one.
+  if (meta !== undefined) return [{ start: meta.valueStart, end: meta.end, text: `{${members.join(",")}}` }];
   if (params === undefined) return editMembers(text, 0, { params: `{"_meta":{${members.join(",")}}}` });
   const isEmpty = membersOf(text, params.valueStart).length === 0;
   const added = `"_meta":{${members.join(",")}}${isEmpty ? "" : ","}`;

@@ -8,7 +8,7 @@ export interface InputRequest {
   readonly key: string;
   readonly method: string;
   readonly params: Readonly<Record<string, unknown>>;
-  /** JSON text of the params. */
+  /** JSON text of all of it. */
   readonly text: string;
 }
 
@@ -27,24 +27,33 @@ export function inputOf({ text, value }: Received): InputAsked | null {
   const asked = isObject(result["inputRequests"]) ? memberOf(text, at, "inputRequests") : undefined;
   return {
     requests:
-      asked === undefined ? [] : membersOf(text, asked.valueStart).map(({ key, valueStart }) => read(key, valueStart)),
+      asked === undefined
+        ? []
+        : membersOf(text, asked.valueStart).map(({ key, valueStart, end }) => read(key, text.slice(valueStart, end))),
     state:
       state === undefined || typeof result["requestState"] !== "string"
         ? null
         : text.slice(state.valueStart, state.end),
   };
 
-  function read(key: string, start: number): InputRequest {
+  function read(key: string, own: string): InputRequest {
     const asked = (result as { inputRequests: Record<string, unknown> }).inputRequests[key];
     const { method, params } = isObject(asked) ? asked : {};
-    const own = isObject(params) ? memberOf(text, start, "params") : undefined;
     return {
       key,
       method: typeof method === "string" ? method : "",
       params: isObject(params) ? params : {},
-      text: own === undefined ? "{}" : text.slice(own.valueStart, own.end),
+      text: isObject(asked) ? own : "{}",
     };
   }
+}
+
+/** The params of a question, JSON text. */
+export function paramsIn(question: string): string {
+  const params = memberOf(question, 0, "params");
+  return params === undefined || question[params.valueStart] !== "{"
+    ? "{}"
+    : question.slice(params.valueStart, params.end);
 }
 
 /** What a person or a model can still do, where nobody can be asked through the protocol. */

@@ -64,8 +64,14 @@ export function capabilitiesOf(request: DoorRequest, era: Era): JsonObject {
   return { ...(server === null ? {} : carried(server, era)), tools: { listChanged: true } };
 }
 
+/** The same at `/mcp` with what it offers of all servers, where the operator has turned that on (OT-1). */
+export function doorCapabilities(request: DoorRequest, era: Era): JsonObject {
+  const isAggregate = request.slug === null && request.services.config.aggregatesPromptsAndResources;
+  return { ...(isAggregate ? { prompts: {}, resources: {}, completions: {} } : {}), ...capabilitiesOf(request, era) };
+}
+
 /** Of what a server has said, what reaches a client of that era in full: anything else would half-work (protocol.md 2.9). */
-function carried({ record }: Server, era: Era): JsonObject {
+export function carried({ record }: Server, era: Era): JsonObject {
   // Of the built-in server everything is a tool (OT-1).
   if (record.capabilities === null || record.server_id === GATEWAY) return {};
   const stored: unknown = JSON.parse(record.capabilities);

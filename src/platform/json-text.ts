@@ -79,8 +79,8 @@ export function applyEdits(text: string, edits: readonly Edit[]): string {
 }
 
 /**
- * The edits that change members of one object. Members that stay keep their bytes and their order; where none is
- * dropped, so does the white space around them.
+ * The edits that change members of one object. Everything else keeps its bytes and its order: of a member that is
+ * dropped, what stands behind it moves to its place, and the last one takes the comma before it along.
  *
  * @param put Names and JSON texts of the members to set: in the place of one that exists, else behind all others.
  */
@@ -90,30 +90,24 @@ export function editMembers(
   put: Readonly<Record<string, string>>,
   drop: readonly string[] = [],
 ): Edit[] {
-  const open = skipSpace(text, at);
   const members = membersOf(text, at);
+  const textFor = (key: string) => (Object.hasOwn(put, key) ? put[key] : undefined);
+  const isGone = ({ key }: Member) => drop.includes(key) && !Object.hasOwn(put, key);
+  const kept = members.findLastIndex((member) => !isGone(member));
+  const edits = members.slice(0, kept + 1).flatMap((member, index): Edit[] => {
+    const value = textFor(member.key);
+    if (value !== undefined) return [{ start: member.valueStart, end: member.end, text: value }];
+    return isGone(member) ? [{ start: member.start, end: members[index + 1]?.start ?? member.end, text: "" }] : [];
+  });
   const own = new Set(members.map(({ key }) => key));
   const added = Object.entries(put)
     .filter(([key]) => !own.has(key))
     .map(([key, value]) => `${JSON.stringify(key)}:${value}`);
-  const textFor = (key: string) => (Object.hasOwn(put, key) ? put[key] : undefined);
-  const isGone = (key: string) => drop.includes(key) && !Object.hasOwn(put, key);
-  if (!members.some(({ key }) => isGone(key))) {
-    const edits = members.flatMap(({ key, valueStart, end }): Edit[] => {
-      const value = textFor(key);
-      return value === undefined ? [] : [{ start: valueStart, end, text: value }];
-    });
-    if (added.length === 0) return edits;
-    const end = members.at(-1)?.end ?? open + 1;
-    return [...edits, { start: end, end, text: `${members.length === 0 ? "" : ","}${added.join(",")}` }];
-  }
-  const kept = members
-    .filter(({ key }) => !isGone(key))
-    .map(
-      ({ key, start, valueStart, end }) =>
-        text.slice(start, valueStart) + (textFor(key) ?? text.slice(valueStart, end)),
-    );
-  return [{ start: open, end: skipValue(text, open), text: `{${[...kept, ...added].join(",")}}` }];
+  const start = members[kept]?.end ?? members[0]?.start ?? skipSpace(text, at) + 1;
+  const end = members.at(-1)?.end ?? start;
+  if (added.length === 0 && start === end) return edits;
+  const comma = kept === -1 || added.length === 0 ? "" : ",";
+  return [...edits, { start, end, text: comma + added.join(",") }];
 }
 
 /** How deep arrays and objects nest in a text, valid JSON or not. */

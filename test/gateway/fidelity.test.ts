@@ -83,7 +83,7 @@ describe("a modern call to a legacy server", () => {
     const response = await agent.post("/mcp/docs", body, { ...MODERN_HEADERS, "Mcp-Name": "a.b" });
     const sent = (await response.text()).split("\n").filter((line) => line.startsWith("data: "));
     const serverInfo = '"io.modelcontextprotocol/serverInfo":{"name":"scripted","version":"1"}';
-    const result = `${RESULT.slice(0, -1).replace('"v/k":1.50', `${serverInfo},"v/k":1.50`)},"resultType":"complete"}`;
+    const result = `${RESULT.slice(0, -1).replace('"v/k":1.50', `"v/k":1.50,${serverInfo}`)},"resultType":"complete"}`;
     expect(sent).toEqual([
       'data: {"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"p-1","progress":0.50}}',
       'data: {"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":"high"}}',
@@ -125,7 +125,9 @@ describe("a legacy call to a modern server", () => {
       `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a.b","arguments":${ARGUMENTS}}}`,
       session,
     );
-    expect(await response.text()).toBe('{"jsonrpc":"2.0","id":1,"result":{"content":[],"x":1.0}}');
+    expect(await response.text()).toBe(
+      '{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"[1.0]"}],"x":1.0}}',
+    );
     const [call] = upstream.calls();
     expect(call?.text).toContain(`"arguments":${ARGUMENTS}`);
     expect(call?.message["params"]).toMatchObject({

@@ -8,7 +8,7 @@ import { isObject } from "../../platform/json-value.ts";
 import { askedId } from "../../sessions/asked-id.ts";
 import { type ClientMessage, readShape } from "../client-message.ts";
 import type { ShapedResponse } from "../client-side.ts";
-import { type InputAsked, type InputRequest, inputText } from "../input-asked.ts";
+import { type InputAsked, type InputRequest, inputText, paramsIn } from "../input-asked.ts";
 import type { ClientRequest, RequestEvent, UpstreamDeps } from "../perform.ts";
 
 /** How long a person may take. */
@@ -60,13 +60,14 @@ export async function* askClient(
   return withInput(message, { inputResponses: `{${responses.join(",")}}`, requestState: input.state }) ?? refuse();
 }
 
-function questionText(id: string, { method, text, params }: InputRequest): string {
+function questionText(id: string, { text, params }: InputRequest): string {
+  const put: Record<string, string> = { jsonrpc: '"2.0"', id: JSON.stringify(id) };
   // The legacy era names each link, to say later that it has been followed.
-  const isLink = params["mode"] === "url" && params["elicitationId"] === undefined;
-  const own = isLink
-    ? applyEdits(text, editMembers(text, 0, { elicitationId: JSON.stringify(crypto.randomUUID()) }))
-    : text;
-  return `{"jsonrpc":"2.0","id":${JSON.stringify(id)},"method":${JSON.stringify(method)},"params":${own}}`;
+  if (params["mode"] === "url" && params["elicitationId"] === undefined) {
+    const own = paramsIn(text);
+    put["params"] = applyEdits(own, editMembers(own, 0, { elicitationId: JSON.stringify(crypto.randomUUID()) }));
+  }
+  return applyEdits(text, editMembers(text, 0, put));
 }
 
 /** The result in a client's response, JSON text; null when there is none that could be told to the server. */

@@ -3,8 +3,10 @@ import { applyEdits, editMembers, memberOf } from "../../platform/json-text.ts";
 import { isObject } from "../../platform/json-value.ts";
 import { type ClientSide, linkText } from "../client-side.ts";
 import { toLegacyServer, toModernServer } from "../forwarding.ts";
+import { paramsIn } from "../input-asked.ts";
 import { relayedId } from "../relayed-id.ts";
 import { errorText, idEdit, outcomeOf, progressFor, resultEdit, resultText, unknownTool } from "../rpc-text.ts";
+import { contentWithValue } from "./structured-text.ts";
 
 /** Members of a modern result that a legacy client does not know (protocol.md 3.5.4). */
 const MODERN_MEMBERS = ["resultType", "ttlMs", "cacheScope"];
@@ -33,9 +35,11 @@ export const legacyClient: ClientSide = {
       };
       return { text: errorText(error, id), status: 200, ok: false, outcome: "unsupported", error: error.message };
     }
-    const isForeign = structuredContent !== undefined && !isObject(structuredContent);
-    const drop = isForeign ? [...MODERN_MEMBERS, "structuredContent"] : MODERN_MEMBERS;
-    edits.push(...resultEdit(received.text, {}, drop));
+    const isOfTool = message.method === "tools/call" && structuredContent !== undefined;
+    if (isOfTool && !isObject(structuredContent)) {
+      const drop = [...MODERN_MEMBERS, "structuredContent"];
+      edits.push(...resultEdit(received.text, contentWithValue(received.text, result), drop));
+    } else edits.push(...resultEdit(received.text, {}, MODERN_MEMBERS));
     return { text: applyEdits(received.text, edits), status: 200, ...outcome };
   },
 
@@ -101,22 +105,27 @@ const aggregateClient: ClientSide = {
 const LINKING: Pick<ClientSide, "linkNeeded" | "links"> = {
   linkNeeded(link, { id }) {
     const message = `Link your account on ${link.server.display_name}`;
-    return { text: linksText([{ elicitationId: link.flow_id, url: link.url, message }], id), status: 200 };
+    const elicitation = { mode: "url", elicitationId: link.flow_id, url: link.url, message };
+    return { text: linksText([JSON.stringify(elicitation)], id), status: 200 };
   },
 
   links: (links, { id }) => ({
     text: linksText(
-      links.map(({ params: { url, message } }) => ({ elicitationId: crypto.randomUUID(), url, message })),
+      links.map(({ text }) => {
+        const params = paramsIn(text);
+        const own = { elicitationId: JSON.stringify(crypto.randomUUID()) };
+        return applyEdits(params, editMembers(params, 0, own));
+      }),
       id,
     ),
     status: 200,
   }),
 };
 
-function linksText(links: readonly Readonly<Record<string, unknown>>[], id: string | null): string {
-  const elicitations = links.map((link) => ({ mode: "url", ...link }));
-  const error = { code: -32042, message: "A link has to be opened first.", data: { elicitations } };
-  return errorText(error, id ?? "null");
+/** @param links JSON texts. */
+function linksText(links: readonly string[], id: string | null): string {
+  const error = `{"code":-32042,"message":"A link has to be opened first.","data":{"elicitations":[${links.join(",")}]}}`;
+  return `{"jsonrpc":"2.0","id":${id},"error":${error}}`;
 }
 
 /** The client of a session. */

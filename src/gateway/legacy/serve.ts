@@ -1,5 +1,7 @@
 /** Serving legacy clients: rungs 3.4 of protocol.md, with sessions and without. */
 
+import { serveAggregated } from "../aggregate/serve.ts";
+import { isAggregated } from "../aggregate/servers.ts";
 import { messageResponse } from "../answer.ts";
 import { serveServerRequest, serveToolCall } from "../call-door.ts";
 import { type ClientMessage, type ClientResponse, readShape } from "../client-message.ts";
@@ -117,6 +119,9 @@ async function serveRequest(
     case "tools/call":
       return serveToolCall(request, side, message, placeOf(request, session));
     default: {
+      if (isAggregated(request, message.method)) {
+        return serveAggregated(request, side, message, placeOf(request, session));
+      }
       const offer = offerOf(request, message.method, "legacy", session !== null);
       if (offer.kind === "not offered") return refuse(request, 200, -32601, "This method is not offered here.", id);
       if (offer.kind === "unknown") return refuse(request, 200, -32602, `Unknown server: ${slug}`, id);

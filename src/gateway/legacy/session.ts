@@ -6,7 +6,7 @@ import type { SessionFacts } from "../../sessions/session.ts";
 import { messageResponse } from "../answer.ts";
 import type { ClientMessage } from "../client-message.ts";
 import { introduce } from "../introduce.ts";
-import { capabilitiesOf } from "../offered.ts";
+import { doorCapabilities } from "../offered.ts";
 import { type DoorRequest, type Place, placeWithoutSession } from "../request.ts";
 import { errorText, resultText } from "../rpc-text.ts";
 
@@ -58,7 +58,7 @@ export async function initialize(request: DoorRequest, message: ClientMessage): 
   const instructions = await introduce(request);
   const result = {
     protocolVersion: revision,
-    capabilities: capabilitiesOf(request, "legacy"),
+    capabilities: doorCapabilities(request, "legacy"),
     serverInfo: POSTERN,
     ...(instructions === null ? {} : { instructions }),
   };

@@ -2,7 +2,7 @@
 import { cut } from "../../calls/call.ts";
 import type { Received } from "../../connector/exchange.ts";
 import type { Era } from "../../connector/revisions.ts";
-import { applyEdits, memberOf } from "../../platform/json-text.ts";
+import { applyEdits, editMembers, elementsOf, memberOf } from "../../platform/json-text.ts";
 import { isObject } from "../../platform/json-value.ts";
 import { POSTERN } from "../../platform/version.ts";
 import type { ClientMessage } from "../client-message.ts";
@@ -125,35 +125,38 @@ function membersFor({ value }: Received, era: Era, { method }: ClientMessage): R
   return put;
 }
 
-/** The result's `_meta` with the server's name in it. */
+/** The result's `_meta` with the server's name in it, unless it says one by itself. */
 function metaWith(text: string, serverInfo: string): string {
   const result = memberOf(text, 0, "result");
   const meta = result === undefined ? undefined : memberOf(text, result.valueStart, "_meta");
-  const entry = `${JSON.stringify(SERVER_INFO)}:${serverInfo}`;
-  if (meta === undefined || text[meta.valueStart] !== "{") return `{${entry}}`;
-  const rest = text.slice(meta.valueStart + 1, meta.end).trimStart();
-  return rest.startsWith("}") ? `{${entry}}` : `{${entry},${rest}`;
+  if (meta === undefined || text[meta.valueStart] !== "{") return `{${JSON.stringify(SERVER_INFO)}:${serverInfo}}`;
+  const own = text.slice(meta.valueStart, meta.end);
+  const isSaid = memberOf(own, 0, SERVER_INFO) !== undefined;
+  return isSaid ? own : applyEdits(own, editMembers(own, 0, { [SERVER_INFO]: serverInfo }));
+}
+
+/** A link that a server wants opened, as a modern question has it; JSON text of its params. */
+interface AskedLink {
+  readonly url: string;
+  readonly params: string;
 }
 
 /** The links that a server of 2025-11-25 wants opened before it answers (protocol.md 4.3). */
-function linksIn({ value }: Received): { url: string; message: unknown }[] {
+function linksIn({ text, value }: Received): AskedLink[] {
   const error = isObject(value["error"]) ? value["error"] : {};
   const data = error["code"] === -32042 && isObject(error["data"]) ? error["data"]["elicitations"] : undefined;
-  return (Array.isArray(data) ? data : []).flatMap((link: unknown) =>
-    isObject(link) && typeof link["url"] === "string" ? [{ url: link["url"], message: link["message"] }] : [],
-  );
+  if (!Array.isArray(data)) return [];
+  const at = ["error", "data", "elicitations"].reduce((start, key) => memberOf(text, start, key)?.valueStart ?? 0, 0);
+  return elementsOf(text, at).flatMap(({ start, end }, index) => {
+    const link: unknown = data[index];
+    if (!isObject(link) || typeof link["url"] !== "string") return [];
+    const own = text.slice(start, end);
+    return [{ url: link["url"], params: applyEdits(own, editMembers(own, 0, { mode: '"url"' }, ["elicitationId"])) }];
+  });
 }
 
 /** The same as a modern client is told: what it can answer, or what a model can read. */
-function linksNeeded(
-  links: readonly { readonly url: string; readonly message: unknown }[],
-  received: Received,
-  message: ClientMessage,
-): ShapedResponse {
-  const requests = links.map(({ url, message }, at): [string, object] => [
-    `dev.postern/link-${at + 1}`,
-    { method: "elicitation/create", params: { mode: "url", url, message } },
-  ]);
+function linksNeeded(links: readonly AskedLink[], received: Received, message: ClientMessage): ShapedResponse {
   const outcome = { ...outcomeOf(received), outcome: "link_needed", error: "a link has to be opened first" } as const;
   if (!takesLinks(message.meta) || !ASKING_METHODS.includes(message.method)) {
     const text = `Open ${links.map(({ url }) => url).join(" and ")} in a browser, then try again.`;
@@ -162,12 +165,12 @@ function linksNeeded(
       ...outcome,
     };
   }
-  const result = {
-    resultType: "input_required",
-    inputRequests: Object.fromEntries(requests),
-    _meta: { [SERVER_INFO]: POSTERN },
-  };
-  return { text: resultText(JSON.stringify(result), message.id ?? "null"), status: 200, ...outcome };
+  const requests = links.map(
+    ({ params }, at) => `"dev.postern/link-${at + 1}":{"method":"elicitation/create","params":${params}}`,
+  );
+  const meta = JSON.stringify({ [SERVER_INFO]: POSTERN });
+  const result = `{"resultType":"input_required","inputRequests":{${requests.join(",")}},"_meta":${meta}}`;
+  return { text: resultText(result, message.id ?? "null"), status: 200, ...outcome };
 }
 
 /** Errors of a server, as far as a modern client may meet them (P-22, protocol.md 2.4). */

@@ -1,12 +1,12 @@
 /** Passing what servers ask for on to a modern client, as a result that it answers with its next request (2.5). */
 import type { Received } from "../../connector/exchange.ts";
 import { isDeclared } from "../../connector/server-request.ts";
-import { applyEdits, editMembers, memberOf } from "../../platform/json-text.ts";
+import { applyEdits, editMembers } from "../../platform/json-text.ts";
 import { isObject } from "../../platform/json-value.ts";
 import { POSTERN } from "../../platform/version.ts";
 import type { Answer, Attempt } from "../attempt.ts";
 import type { ShapedResponse } from "../client-side.ts";
-import { type InputAsked, inputText } from "../input-asked.ts";
+import { type InputAsked, inputText, paramsIn } from "../input-asked.ts";
 import type { ClientRequest, Subject } from "../perform.ts";
 import { ASKED_FIRST, resultEdit, resultText } from "../rpc-text.ts";
 import { CAPABILITIES } from "./ladder.ts";
@@ -58,9 +58,10 @@ export async function relayParked(
 
 /** A server's request as a question, without the name that only the legacy era gives to links. */
 function questionText({ text, value }: Received): string {
-  const method = JSON.stringify(value["method"]);
-  const params = isObject(value["params"]) ? memberOf(text, 0, "params") : undefined;
-  if (params === undefined) return `{"method":${method}}`;
-  const own = text.slice(params.valueStart, params.end);
-  return `{"method":${method},"params":${applyEdits(own, editMembers(own, 0, {}, ["elicitationId"]))}}`;
+  const put: Record<string, string> = {};
+  if (isObject(value["params"]) && "elicitationId" in value["params"]) {
+    const own = paramsIn(text);
+    put["params"] = applyEdits(own, editMembers(own, 0, {}, ["elicitationId"]));
+  }
+  return applyEdits(text, editMembers(text, 0, put, ["jsonrpc", "id"]));
 }

@@ -6,12 +6,14 @@ import { canonicalJson } from "../../platform/canonical-json.ts";
 import { sha256Hex } from "../../platform/hash.ts";
 import { isObject } from "../../platform/json-value.ts";
 import { POSTERN } from "../../platform/version.ts";
+import { serveAggregated } from "../aggregate/serve.ts";
+import { isAggregated } from "../aggregate/servers.ts";
 import { messageResponse } from "../answer.ts";
 import { serveServerRequest, serveToolCall } from "../call-door.ts";
 import type { ClientMessage } from "../client-message.ts";
 import { introduce } from "../introduce.ts";
 import { isLogLevel } from "../log-level.ts";
-import { capabilitiesOf, offerOf } from "../offered.ts";
+import { doorCapabilities, offerOf } from "../offered.ts";
 import { type DoorRequest, type Place, placeWithoutSession } from "../request.ts";
 import { errorText, resultText } from "../rpc-text.ts";
 import { listTools } from "../tool-list.ts";
@@ -42,7 +44,7 @@ export async function serveModern(request: DoorRequest, message: ClientMessage):
   switch (message.method) {
     case "server/discover":
       return result(
-        `"supportedVersions":["${REVISION}"],"capabilities":${JSON.stringify(capabilitiesOf(request, "modern"))},${instructionsMember(await introduce(request))}${cache}`,
+        `"supportedVersions":["${REVISION}"],"capabilities":${JSON.stringify(doorCapabilities(request, "modern"))},${instructionsMember(await introduce(request))}${cache}`,
       );
     case "tools/list": {
       const page = await listTools(request, "modern", message);
@@ -55,6 +57,10 @@ export async function serveModern(request: DoorRequest, message: ClientMessage):
       return serveListen(request, message, placeOf(request, message));
     }
     default: {
+      if (isAggregated(request, message.method)) {
+        if (hasWrongLevel(message)) return refuse(200, -32602, "The log level is not known.");
+        return serveAggregated(request, modernClient, message, placeOf(request, message));
+      }
       const offer = offerOf(request, message.method, "modern", false);
       if (offer.kind === "not offered") return refuse(404, -32601, "This method is not offered here.");
       if (offer.kind === "unknown") return refuse(200, -32602, `Unknown server: ${request.slug}`);
