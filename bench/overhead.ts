@@ -23,7 +23,7 @@ interface Plan {
 }
 
 /** A place to send requests to. */
-interface Endpoint {
+export interface Endpoint {
   readonly pid: number;
   readonly port: number;
   readonly path: string;
@@ -98,7 +98,7 @@ async function measureAll(measure: Measure, endpoints: Endpoints, era: Era, plan
 }
 
 /** Checks the list, and opens the sessions that legacy clients need. */
-async function endpoint(
+export async function endpoint(
   era: Era,
   { pid, port }: { readonly pid: number; readonly port: number },
   prefix: string,

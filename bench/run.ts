@@ -1,21 +1,25 @@
 /**
- * `npm run bench -- [--quick] [--part overhead|journal|sizes|leases|calls]`: what the gateway adds to a call, what of that is the
- * journal, what it costs to have many servers, what accounts of one's own cost, and what to ask a long call log. Every part prints its own tables.
+ * `npm run bench -- [--quick] [--part overhead|cells|streams|journal|sizes|leases|calls]`: what the gateway adds to a
+ * call, also where client and server are of two eras, and to a large result; what of that is the journal, what it costs
+ * to have many servers, what accounts of one's own cost, and what to ask a long call log. Every part prints its own
+ * tables.
  */
 import { availableParallelism, loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { buildWorkers } from "./build.ts";
 import { measureCalls } from "./calls.ts";
+import { measureCells } from "./cells.ts";
 import { type Cleanup, createCleanup } from "./cleanup.ts";
 import { measureJournal } from "./journal.ts";
 import { measureLeases } from "./leases.ts";
 import { measureOverhead } from "./overhead.ts";
 import { startLoad } from "./processes.ts";
 import { measureSizes } from "./sizes.ts";
+import { measureStreams } from "./streams.ts";
 
 const PARTS = {
-  ...{ overhead: measureOverhead, journal: measureJournal, sizes: measureSizes },
-  ...{ leases: measureLeases, calls: measureCalls },
+  ...{ overhead: measureOverhead, cells: measureCells, streams: measureStreams, journal: measureJournal },
+  ...{ sizes: measureSizes, leases: measureLeases, calls: measureCalls },
 };
 
 async function main(cleanup: Cleanup, part: string | undefined, isQuick: boolean): Promise<void> {

@@ -2,6 +2,7 @@
  * The MCP server that everything is measured in front of: raw node:http, so that it is never what one waits for.
  * A process of its own: `node bench/upstream.ts modern|legacy` listens on a free port and tells its parent which.
  */
+import { once } from "node:events";
 import { createServer, type ServerResponse } from "node:http";
 import { TOOLS } from "./tools.ts";
 
@@ -16,7 +17,10 @@ const LIST = JSON.stringify({ ...(isModern ? CACHEABLE : {}), tools: TOOLS });
 interface Message {
   readonly id?: unknown;
   readonly method: string;
-  readonly params?: { readonly name?: string; readonly arguments?: { readonly message?: unknown } };
+  readonly params?: {
+    readonly name?: string;
+    readonly arguments?: { readonly message?: unknown; readonly mebibytes?: number; readonly form?: string };
+  };
 }
 
 const sessions = new Set<string>();
@@ -64,13 +68,29 @@ function send(response: ServerResponse, { status, body, headers }: Reply): void 
   response.end(body);
 }
 
+const PIECE = Buffer.alloc(64 * 1_024, "0123456789abcdef");
+
+/** A result that is sent as fast as it is taken. */
+async function sendLarge(response: ServerResponse, { id, params }: Message): Promise<void> {
+  const isEvent = params?.arguments?.form === "events";
+  response.writeHead(200, { "Content-Type": isEvent ? "text/event-stream" : "application/json" });
+  response.write(`${isEvent ? "data: " : ""}{"result":{"content":[{"type":"text","text":"`);
+  for (let sent = 0; sent < (params?.arguments?.mebibytes ?? 0) * 16; sent++) {
+    if (!response.write(PIECE)) await once(response, "drain");
+  }
+  const type = isModern ? ',"resultType":"complete"' : "";
+  response.end(`"}]${type}},"jsonrpc":"2.0","id":${JSON.stringify(id)}}${isEvent ? "\n\n" : ""}`);
+}
+
 const server = createServer((request, response) => {
   const session = request.headers["mcp-session-id"]?.toString();
   const chunks: Buffer[] = [];
   request.on("data", (chunk: Buffer) => chunks.push(chunk));
   request.on("end", () => {
-    const isPost = request.method === "POST";
-    send(response, isPost ? answer(session, JSON.parse(Buffer.concat(chunks).toString())) : { status: 405, body: "" });
+    if (request.method !== "POST") return send(response, { status: 405, body: "" });
+    const message: Message = JSON.parse(Buffer.concat(chunks).toString());
+    if (message.params?.arguments?.mebibytes !== undefined) void sendLarge(response, message);
+    else send(response, answer(session, message));
   });
 });
 server.keepAliveTimeout = 60_000;

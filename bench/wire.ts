@@ -32,6 +32,12 @@ export function exchange(era: Era, method: Method, prefix: string): Exchange {
     : { ...listRequest(era, undefined), expects: `"${name}"` };
 }
 
+/** A call whose result is a text of so many mebibytes. */
+export function largeCall(era: Era, prefix: string, mebibytes: number, form: "json" | "events"): Spoken {
+  const name = `${prefix}echo`;
+  return request(era, "tools/call", { name, arguments: { mebibytes, form } }, name);
+}
+
 /** A page of the tool list. @param cursor As the page before gave it; undefined for the first. */
 export function listRequest(era: Era, cursor: string | undefined): Spoken {
   return request(era, "tools/list", { cursor });

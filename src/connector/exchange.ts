@@ -8,6 +8,7 @@ import { readBounded, TooLarge } from "../platform/bounded-text.ts";
 import type { Send } from "../platform/guarded-fetch.ts";
 import type { Deadline } from "./deadline.ts";
 import { StreamTooLarge } from "./event-stream.ts";
+import { LARGE, type Read, readBody, readLargeEvent } from "./large-message.ts";
 import { type Reopen, resumableEvents } from "./resumption.ts";
 
 /** Where a server is and what it is shown. */
@@ -31,6 +32,11 @@ export interface Received {
   readonly eventId?: string;
   /** How long to wait before coming back, in milliseconds, where its server has said so. */
   readonly retryMs?: number;
+  /**
+   * Of a result that is too large to be held, its bytes, to be read once and piece by piece: there is no text, and the
+   * value holds no more than the id, where that comes first. They throw `ExchangeBroken`.
+   */
+  readonly bytes?: AsyncGenerator<Uint8Array>;
 }
 
 /** Why no message came. After most of them the server may have acted all the same. */
@@ -66,6 +72,7 @@ export type Exchange =
 /** PS-32. */
 export const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
 const MAX_STREAM_BYTES = 256 * 1024 * 1024;
+const LIMITS = { whole: MAX_MESSAGE_BYTES, streamed: MAX_STREAM_BYTES };
 /** An error page is not read further than it takes to see that it is no MCP message. */
 const MAX_ERROR_BYTES = 64 * 1024;
 
@@ -89,6 +96,7 @@ export interface OutgoingMessage {
  * Sends one message. Never throws; the messages of a stream throw `ExchangeBroken`.
  *
  * @param session Within a session with a legacy server: a stream that it closes early is opened again.
+ * @param takesLarge Results may come that are too large to be held; else they are too large.
  */
 export async function exchange(
   send: Send,
@@ -96,6 +104,7 @@ export async function exchange(
   { headers, body }: OutgoingMessage,
   deadline: Deadline,
   session: Readonly<Record<string, string>> | null = null,
+  takesLarge = false,
 ): Promise<Exchange> {
   let response: Response;
   try {
@@ -122,7 +131,7 @@ export async function exchange(
   const type = response.headers.get("Content-Type");
   if (response.ok && /^\s*text\/event-stream\s*(;|$)/i.test(type ?? "") && response.body !== null) {
     const reopen = session === null ? null : reopenWith(send, target, session, deadline.signal);
-    return { kind: "stream", messages: messagesOf(response.body, deadline, reopen), sessionId };
+    return { kind: "stream", messages: messagesOf(response.body, deadline, reopen, takesLarge), sessionId };
   }
   if (!isJson(type)) {
     await response.body?.cancel();
@@ -130,8 +139,11 @@ export async function exchange(
     return isAnswer ? notMcp() : { kind: "status", status: response.status, challenge };
   }
   try {
-    const text = await readBounded(response, response.ok ? MAX_MESSAGE_BYTES : MAX_ERROR_BYTES);
-    const message = parseMessage(text);
+    const read =
+      takesLarge && response.ok
+        ? await readBody(response, LIMITS)
+        : await readBounded(response, response.ok ? MAX_MESSAGE_BYTES : MAX_ERROR_BYTES);
+    const message = messageOf(read, deadline);
     if (message !== null) return { kind: "message", status: response.status, message, sessionId, challenge };
     return response.ok && response.status !== 202 ? notMcp() : { kind: "status", status: response.status, challenge };
   } catch (cause) {
@@ -147,21 +159,28 @@ async function* messagesOf(
   body: ReadableStream<Uint8Array>,
   deadline: Deadline,
   reopen: Reopen | null,
+  takesLarge: boolean,
 ): AsyncGenerator<Received> {
   let isAnswered = false;
-  const limits = { event: MAX_MESSAGE_BYTES, total: MAX_STREAM_BYTES };
+  const limits = { event: MAX_MESSAGE_BYTES, total: MAX_STREAM_BYTES, ...(takesLarge ? { large: LARGE } : {}) };
   try {
-    for await (const { type, data, id, retryMs } of resumableEvents(body, limits, reopen, () => isAnswered)) {
+    for await (const { type, data, rest, id, retryMs } of resumableEvents(body, limits, reopen, () => isAnswered)) {
       const place = { ...(id === null ? {} : { eventId: id }), ...(retryMs === null ? {} : { retryMs }) };
-      if (type !== "message") continue;
+      if (type !== "message") {
+        for await (const _ of rest ?? []);
+        continue;
+      }
       if (data === "") {
         yield { ...NOTHING, ...place };
         continue;
       }
-      const message = parseMessage(data);
+      const read = rest === undefined ? data : await readLargeEvent({ data, rest }, LIMITS);
+      const message = messageOf(read, deadline);
       if (message === null) throw new ExchangeBroken("not_mcp");
       isAnswered ||= !("method" in message.value);
       yield { ...message, ...place };
+      // What nobody wanted stands before what comes next.
+      for await (const _ of message.bytes ?? []);
     }
   } catch (thrown) {
     if (thrown instanceof ExchangeBroken) throw thrown;
@@ -187,6 +206,19 @@ export function reopenWith(
     await response.body?.cancel();
     return null;
   };
+}
+
+function messageOf(read: Read, deadline: Deadline): Received | null {
+  if (typeof read === "string") return parseMessage(read);
+  return { text: "", value: read.value, bytes: breaking(read.bytes, deadline) };
+}
+
+async function* breaking(bytes: AsyncGenerator<Uint8Array>, deadline: Deadline): AsyncGenerator<Uint8Array> {
+  try {
+    yield* bytes;
+  } catch (thrown) {
+    throw new ExchangeBroken(breakageOf(thrown, deadline, "reading"), thrown);
+  }
 }
 
 /** A text as one JSON-RPC message; null when it is none. */

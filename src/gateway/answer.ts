@@ -72,22 +72,34 @@ async function beginAnswer(events: AsyncGenerator<CallEvent, void>, options: Ans
       else waitUntil(stored);
       return messageResponse(event.response.text, event.response.status, accepts);
     }
-    if (event.kind === "streaming" && accepts.sse) break;
+    if (event.kind === "part" && accepts.json) return stream(event, "json");
+    if (event.kind === "part" || (event.kind === "streaming" && accepts.sse)) return stream(event, "events");
   }
-  // The runtime's own: a write to one whose reader has left fails, where a write to a `TransformStream` never settles.
-  const { readable, writable } = new IdentityTransformStream();
-  waitUntil(pump(events, writable.getWriter(), options));
-  return new Response(readable, { headers: STREAM_HEADERS });
+
+  function stream(first: CallEvent, form: Form): Response {
+    // The runtime's own: a write to one whose reader has left fails, where a write to a `TransformStream` never settles.
+    const { readable, writable } = new IdentityTransformStream();
+    waitUntil(pump(first, events, writable.getWriter(), form, options));
+    return new Response(readable, {
+      headers: form === "json" ? { "Content-Type": "application/json" } : STREAM_HEADERS,
+    });
+  }
 }
+
+/** What is streamed: one message, or events. */
+type Form = "json" | "events";
 
 /** Writes events until the call is over, even when nobody reads any more: the row has to be made. */
 async function pump(
+  first: CallEvent,
   events: AsyncGenerator<CallEvent, void>,
   writer: WritableStreamDefaultWriter<Uint8Array>,
+  form: Form,
   { record, onLeft }: AnswerOptions,
 ): Promise<void> {
   const encoder = new TextEncoder();
   let isOpen = true;
+  let isWithin = false;
   const close = () => {
     if (isOpen) onLeft();
     isOpen = false;
@@ -97,22 +109,52 @@ async function pump(
   const write = async (text: string) => {
     if (isOpen) await writer.write(encoder.encode(text)).catch(close);
   };
-  let next = events.next();
+  /** A client that does not read keeps nobody waiting for longer than the call may take. */
+  const writePart = async ({ bytes, signal }: Extract<CallEvent, { kind: "part" }>) => {
+    if (form === "events" && !isWithin) await write("event: message\ndata: ");
+    isWithin = true;
+    if (!isOpen) return;
+    const { promise: isOver, resolve } = Promise.withResolvers<unknown>();
+    signal.addEventListener("abort", resolve);
+    if (!signal.aborted)
+      await Promise.race([writer.write(form === "json" ? bytes : withoutBreaks(bytes)).catch(close), isOver]);
+    signal.removeEventListener("abort", resolve);
+  };
+  // Within a message nothing else may be said.
+  const beat = async () => {
+    if (form === "events" && !isWithin) await write(KEEP_ALIVE);
+  };
+  let event = first;
   for (;;) {
-    const step = await withKeepAlive(next, () => write(KEEP_ALIVE));
-    if (step.done === true) break;
-    const event = step.value;
     if (event.kind === "response") {
+      const { sent, text, place } = event.response;
       const { stored, isAwaited } = record(event.row);
       if (isAwaited) await stored;
-      await write(eventOf(event.response.text, event.response.place));
-      if (isOpen) await writer.close().catch(close);
+      const isLast = form === "events" && sent !== "whole";
+      if (isLast) await write(`${sent === "cut" ? CUT : ""}${eventOf(text, place)}`);
+      else if (form === "events") await write("\n\n");
+      // Nothing can follow a part of a message.
+      const isBroken = sent === "cut" && form === "json";
+      if (isOpen) await (isBroken ? writer.abort(new Error("the server's answer broke")) : writer.close()).catch(close);
       await stored;
-    } else if (event.kind === "notification") {
+    } else if (event.kind === "notification" && form === "events") {
       await write(eventOf(event.text, event.place));
+    } else if (event.kind === "part") {
+      await writePart(event);
     }
-    next = events.next();
+    const step = await withKeepAlive(events.next(), beat);
+    if (step.done === true) break;
+    event = step.value;
   }
+}
+
+/** Ends an event that is not whole, as one of a type that no client of MCP reads. */
+const CUT = "\nevent: cut\n\n";
+
+/** Line breaks are white space in JSON, and would end a line of an event. */
+function withoutBreaks(bytes: Uint8Array): Uint8Array {
+  if (!bytes.includes(0x0a) && !bytes.includes(0x0d)) return bytes;
+  return bytes.map((byte) => (byte === 0x0a || byte === 0x0d ? 0x20 : byte));
 }
 
 async function withKeepAlive<T>(work: Promise<T>, beat: () => Promise<void>): Promise<T> {

@@ -11,7 +11,8 @@ import { carrying } from "../platform/hop-marker.ts";
 import type { ServerRecord } from "../registry/server-record.ts";
 import { PARKED, parkedIn } from "../sessions/parked.ts";
 import { carry } from "../telemetry/trace-context.ts";
-import type { ResponseSource } from "./client-side.ts";
+import type { ResponseSource, ShapedResponse } from "./client-side.ts";
+import { passLarge } from "./large-answer.ts";
 import { isLegacyAnswer, MISTAKEN, refusedByProtocol } from "./modern/upstream-refusal.ts";
 import type { ClientRequest, RequestEvent, Resume, Subject, UpstreamDeps } from "./perform.ts";
 import { relayedRequest } from "./relayed-id.ts";
@@ -41,6 +42,8 @@ export interface NoAnswer {
   readonly timeoutMs?: number;
   /** The server does not accept the account, or does not let it do this: scopes that it asks for besides. */
   readonly scopes?: readonly string[];
+  /** Part of the answer has gone to the client. */
+  readonly isCut?: true;
 }
 
 /** A response of a server, and what is known of where it came from. */
@@ -52,6 +55,8 @@ export interface Answer {
 
 export type Attempt =
   | Answer
+  /** The answer has gone to the client already. */
+  | { readonly kind: "ended"; readonly response: ShapedResponse }
   /** The server asks something that only another request of the client can answer; the call waits for that. */
   | { readonly kind: "parked"; readonly park: string; readonly id: string; readonly asked: Received }
   | (NoAnswer & {
@@ -105,14 +110,22 @@ export async function* attemptRequest(
     endRequest(deadline);
     if (isGivenUp) request.waitUntil(giveUp(deps, request, { record, send, target, session, id }, deadline));
   };
-  const answer = (received: Received, status: number): Answer => ({
-    kind: "answer",
-    received,
-    from: { era, status, serverInfo: record.server_info, serverId: record.server_id },
-  });
+  async function* answer(received: Received, status: number): AsyncGenerator<RequestEvent, Attempt> {
+    const from = { era, status, serverInfo: record.server_info, serverId: record.server_id };
+    const edits = side.edits?.(from, message);
+    if (received.bytes === undefined || edits === undefined) return { kind: "answer", received, from };
+    const owner = { principal: request.principal, serverId: record.server_id };
+    const closeTask = (related: string) => deps.tasks.closeRelated(related, owner);
+    const passed = yield* passLarge(message, received.bytes, { id, edits, from, closeTask }, deadline);
+    if (typeof passed !== "string") return { kind: "ended", response: passed };
+    return { ...brokenFailure({ breakage: passed }, timeoutMs), retry: "never", isCut: true };
+  }
   try {
     const way = resume === null ? send : deps.resume(resume.name, resume.park);
-    const result = await exchange(way, target, outgoing, deadline, sessionToResume(session, record));
+    const resumed = sessionToResume(session, record);
+    // What a task brings names it throughout, and is read whole.
+    const takesLarge = side.edits !== undefined && !message.method.startsWith("tasks/");
+    const result = await exchange(way, target, outgoing, deadline, resumed, takesLarge);
     switch (result.kind) {
       case "message": {
         const { status } = result;
@@ -122,7 +135,7 @@ export async function* attemptRequest(
         if (status === 401 || status === 403) return statusFailure(result, session, target);
         if (!isResponse(result.message, id)) return brokenFailure(new ExchangeBroken("not_mcp"), timeoutMs);
         if (era === "modern" && isLegacyAnswer(result.message, status)) lookAnew(deps, request, record);
-        return failureByProtocol(deps, request, record, result.message) ?? answer(result.message, status);
+        return failureByProtocol(deps, request, record, result.message) ?? (yield* answer(result.message, status));
       }
       case "stream": {
         yield { kind: "streaming" };
@@ -135,10 +148,15 @@ export async function* attemptRequest(
           id,
         });
         if (last === null) return brokenFailure(new ExchangeBroken("cut"), timeoutMs);
-        end = () => request.waitUntil(drain(result.messages, deadline));
         const parked = upstream.asks === "parked" ? parkedIn(last) : null;
-        if (parked !== null) return { kind: "parked", ...parked, id: id ?? "null" };
-        return failureByProtocol(deps, request, record, last) ?? answer(last, 200);
+        if (parked !== null) {
+          end = () => request.waitUntil(drain(result.messages, deadline));
+          return { kind: "parked", ...parked, id: id ?? "null" };
+        }
+        const answered = failureByProtocol(deps, request, record, last) ?? (yield* answer(last, 200));
+        const isCut = answered.kind === "failed" && answered.isCut === true;
+        if (!isCut) end = () => request.waitUntil(drain(result.messages, deadline));
+        return answered;
       }
       case "status":
         if (resume !== null) return { kind: "failed", reason: PARK_LOST, retry: "never" };
@@ -274,7 +292,7 @@ function retryAfter(status: number): "never" | "repeatable" | "always" {
 function brokenFailure(
   { breakage }: Pick<Extract<Exchange, { kind: "broken" }>, "breakage">,
   timeoutMs: number,
-): Attempt {
+): Extract<Attempt, { kind: "failed" }> {
   const retry = breakage === "lost" || breakage === "timeout" || breakage === "cut" ? "repeatable" : "never";
   return { kind: "failed", reason: BREAKAGES[breakage], retry, ...(breakage === "timeout" ? { timeoutMs } : {}) };
 }
@@ -305,7 +323,7 @@ async function* readStream(
   for (let next = await messages.next(); !next.done; next = await messages.next()) {
     const received = deps.tasks.close(next.value, null, { principal: request.principal, serverId: from.serverId });
     const { method, id } = received.value;
-    if (received.text === "") {
+    if (received.text === "" && received.bytes === undefined) {
       // A place in the stream that the client may come back to.
       if (isResumable) yield notified("", received);
     } else if (method === undefined) {
@@ -343,7 +361,9 @@ async function answerServer(
 const ANSWER_TIMEOUT_MS = 10_000;
 
 /** Whether a message answers the request with that id; servers leave the id out where they could not read it. */
-function isResponse({ value }: Received, id: string | null): boolean {
+function isResponse({ value, bytes }: Received, id: string | null): boolean {
+  // In a large one the id may come last.
+  if (bytes !== undefined && !("id" in value)) return true;
   if ("method" in value || !("result" in value || "error" in value)) return false;
   if (value["id"] === undefined || value["id"] === null) return "error" in value;
   return id !== null && JSON.parse(id) === value["id"];

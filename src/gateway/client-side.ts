@@ -12,6 +12,7 @@ import type { RpcError } from "../failure/json-rpc.ts";
 import type { ServerRecord } from "../registry/server-record.ts";
 import type { ClientMessage } from "./client-message.ts";
 import type { InputRequest } from "./input-asked.ts";
+import type { ResultEdits } from "./large-answer.ts";
 
 /** A response for the client, and what it means for the log. */
 export interface ShapedResponse {
@@ -24,6 +25,11 @@ export interface ShapedResponse {
   readonly error: string | null;
   /** Where the response stands in its stream, for a client that may come back for it. */
   readonly place?: StreamPlace;
+  /**
+   * The message has gone out in parts: whole, so that there is no text; or not to its end, and the text is what stands
+   * for it where another message can follow.
+   */
+  readonly sent?: "whole" | "cut";
 }
 
 /** What its server says of a place in a stream. */
@@ -121,6 +127,8 @@ export interface CallSide {
   ) => { readonly text: string; readonly status: number };
   /** A server's response as this client takes it. */
   readonly response: (received: Received, from: ResponseSource, message: ClientMessage) => ShapedResponse;
+  /** The same for a result that is too large to be held; left out where it must be held to be answered. */
+  readonly edits?: (from: ResponseSource, message: ClientMessage) => ResultEdits;
   /** A notification on the stream of the request, as this client may have it; null when it may not. */
   readonly notification: (received: Received, from: MessageSource, message: ClientMessage) => string | null;
   readonly failure: (

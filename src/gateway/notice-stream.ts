@@ -62,11 +62,18 @@ async function pump(
     if (isLooking) return;
     isLooking = true;
     const seen = await look().catch(() => "same" as const);
-    isLooking = false;
     if (seen === "gone") over.resolve("ended");
+    // What a client does not read is not piled up for it; the next look sees what has changed by then.
     if (seen === "changed" && changed !== null) await write(eventOf(changed));
+    isLooking = false;
   }, LOOK_MS);
-  const beats = setInterval(() => write(KEEP_ALIVE), KEEP_ALIVE_MS);
+  let isBeating = false;
+  const beats = setInterval(async () => {
+    if (isBeating) return;
+    isBeating = true;
+    await write(KEEP_ALIVE);
+    isBeating = false;
+  }, KEEP_ALIVE_MS);
   // A comment at once: the client learns that the stream is there before there is anything to say.
   await write(opening.length === 0 ? KEEP_ALIVE : opening.map((text) => eventOf(text)).join(""));
   if (source !== null) void read(source, over.resolve);

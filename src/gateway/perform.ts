@@ -124,7 +124,9 @@ export type RequestEvent =
   /** The server has begun to stream. */
   | { readonly kind: "streaming" }
   /** The text is empty where all that is said is the place in the stream. */
-  | { readonly kind: "notification"; readonly text: string; readonly place?: StreamPlace };
+  | { readonly kind: "notification"; readonly text: string; readonly place?: StreamPlace }
+  /** The next bytes of a response that is too large to be held. The signal says that nobody waits for it any more. */
+  | { readonly kind: "part"; readonly bytes: Uint8Array; readonly signal: AbortSignal };
 
 /** A call that waits in a `Session` object, and what its client says to it. */
 export interface Resume {
@@ -323,7 +325,7 @@ function codeOf({ timeoutMs }: Pick<NoAnswer, "timeoutMs">) {
 export function failed(
   { side, message, left }: Pick<ClientRequest, "side" | "message" | "left">,
   subject: Pick<Subject, "failed">,
-  { reason, ...waited }: NoAnswer,
+  { reason, isCut, ...waited }: NoAnswer,
 ): ShapedResponse {
   const timeoutMs = waited.timeoutMs ?? null;
   const code = codeOf(waited);
@@ -333,5 +335,6 @@ export function failed(
     ok: false,
     outcome: left.aborted ? "abandoned" : code,
     error: reason,
+    ...(isCut === true ? { sent: "cut" } : {}),
   };
 }

@@ -12,7 +12,7 @@ import { type ClientMessage, readShape } from "./client-message.ts";
 
 /** The extension of the modern era. */
 export const TASKS = "io.modelcontextprotocol/tasks";
-const RELATED = "io.modelcontextprotocol/related-task";
+export const RELATED = "io.modelcontextprotocol/related-task";
 
 /** Whose task, and at which server. */
 export interface TaskOwner {
@@ -25,6 +25,8 @@ export interface TaskHandles {
   readonly open: (message: ClientMessage, owner: TaskOwner) => ClientMessage | null;
   /** What a server says, with the handles of its tasks. @param method Of the request that it answers; null: of none. */
   readonly close: (received: Received, method: string | null, owner: TaskOwner) => Received;
+  /** The same of what a server says in `_meta` of a task that something belongs to, JSON text. */
+  readonly closeRelated: (related: string, owner: TaskOwner) => string;
 }
 
 type Path = readonly string[];
@@ -60,6 +62,12 @@ export function createTaskHandles({ mark, isMark }: Pick<Sealer, "mark" | "isMar
       const made = edits(received.text, paths, (taskId) => `${taskId}.${mark(about(taskId, owner))}`);
       return made.length === 0 ? received : { ...received, text: applyEdits(received.text, made) };
     },
+
+    closeRelated: (related, owner) =>
+      applyEdits(
+        related,
+        edits(related, [["taskId"]], (taskId) => `${taskId}.${mark(about(taskId, owner))}`),
+      ),
   };
 }
 

@@ -6,6 +6,7 @@
  */
 import type { StreamEvent } from "../connector/event-stream.ts";
 import { type JsonObject, MAX_MESSAGE_BYTES, parseMessage, type Received, reopenWith } from "../connector/exchange.ts";
+import { LARGE } from "../connector/large-message.ts";
 import { resumableEvents } from "../connector/resumption.ts";
 import { isDeclared } from "../connector/server-request.ts";
 import { credentialAmong } from "../connector/sse-link.ts";
@@ -44,9 +45,10 @@ export interface Parking {
    * Goes on with a call: answers the server, and gives the next part of its stream.
    *
    * @param body JSON text of the result that answers; empty: the question is wanted once more.
+   * @param signal Nobody waits for this part.
    * @returns 404 when no such call waits here.
    */
-  resume(park: string, headers: Outgoing["headers"], body: string): Promise<Response>;
+  resume(park: string, headers: Outgoing["headers"], body: string, signal: AbortSignal): Promise<Response>;
   /** How many calls wait. */
   readonly size: () => number;
 }
@@ -90,16 +92,31 @@ export function createParking(onParked: () => Promise<void>): Parking {
   }
 
   /** A stream of the call up to its next question. */
-  function part(call: Call): Response {
+  function part(call: Call, signal: AbortSignal): Response {
     const encoder = new TextEncoder();
     let isHeld = false;
+    const leave = () => {
+      if (!isHeld) call.abort();
+    };
+    // A stream on which nothing comes is not found to be closed.
+    signal.addEventListener("abort", leave);
+    /** What follows of an event that is too large to be held: no question is. */
+    let rest: AsyncGenerator<string> | undefined;
     const stream = new ReadableStream<Uint8Array>(
       {
         async pull(controller) {
           for (;;) {
+            if (rest !== undefined) {
+              // A stream that breaks within it breaks here as well.
+              const { done, value } = await rest.next();
+              if (done === true) rest = undefined;
+              return controller.enqueue(encoder.encode(done === true ? "\n\n" : linesOf(value)));
+            }
             const next = await call.events.next().catch(() => ({ done: true, value: undefined }) as const);
             if (next.done === true) return controller.close();
             if (next.value.data === "") continue;
+            rest = next.value.rest;
+            if (rest !== undefined) return controller.enqueue(encoder.encode(`data: ${linesOf(next.value.data)}`));
             const message = parseMessage(next.value.data);
             const { method, id, params } = message?.value ?? {};
             // Nobody but this object says that a call waits.
@@ -113,9 +130,7 @@ export function createParking(onParked: () => Promise<void>): Parking {
             return controller.enqueue(encoder.encode(eventText(next.value.data)));
           }
         },
-        cancel() {
-          if (!isHeld) call.abort();
-        },
+        cancel: leave,
       },
       { highWaterMark: 0 },
     );
@@ -133,24 +148,29 @@ export function createParking(onParked: () => Promise<void>): Parking {
       // From here on it is the reader of the stream that says when nobody waits.
       request.signal.removeEventListener("abort", abort);
       let isAnswered = false;
-      const limits = { event: MAX_MESSAGE_BYTES, total: Number.POSITIVE_INFINITY };
+      const limits = { event: MAX_MESSAGE_BYTES, total: Number.POSITIVE_INFINITY, large: LARGE };
       const session = Object.fromEntries(Object.entries(request.headers).filter(([name]) => /^mcp-/i.test(name)));
       const target = { server_url: request.url, headers: credentialAmong(request.headers) };
       const reopen = reopenWith(way, target, session, controller.signal);
       const call = { way, request, origin, capabilities, abort };
       const events = resumableEvents(response.body, limits, reopen, () => isAnswered);
-      return part({ ...call, events: ofMessages(events) });
+      return part({ ...call, events: ofMessages(events) }, request.signal);
 
       async function* ofMessages(all: AsyncGenerator<StreamEvent>): AsyncGenerator<StreamEvent> {
         for await (const event of all) {
-          if (event.type !== "message") continue;
+          if (event.type !== "message") {
+            for await (const _ of event.rest ?? []);
+            continue;
+          }
+          // Only answers are large enough to come in pieces.
+          isAnswered ||= event.rest !== undefined;
           isAnswered ||= event.data !== "" && !("method" in (parseMessage(event.data)?.value ?? { method: "" }));
           yield event;
         }
       }
     },
 
-    async resume(park, headers, body) {
+    async resume(park, headers, body, signal) {
       const waiting = parked.get(park);
       if (waiting === undefined) return new Response(null, { status: 404 });
       if (body === "") return once(parkedMessage(park, waiting.asked));
@@ -159,7 +179,7 @@ export function createParking(onParked: () => Promise<void>): Parking {
       const at = memberOf(asked.text, 0, "id");
       const id = at === undefined ? "null" : asked.text.slice(at.valueStart, at.end);
       const isTaken = await post(call, headers, `{"jsonrpc":"2.0","id":${id},"result":${body}}`).catch(() => false);
-      if (isTaken) return part(call);
+      if (isTaken) return part(call, signal);
       call.abort();
       return new Response(null, { status: 404 });
     },
@@ -173,5 +193,10 @@ function once(text: string): Response {
 }
 
 function eventText(text: string): string {
-  return `data: ${text.replace(/\r\n|\n|\r/g, "\ndata: ")}\n\n`;
+  return `data: ${linesOf(text)}\n\n`;
+}
+
+/** Further lines are lines of data as well. */
+function linesOf(text: string): string {
+  return text.replace(/\r\n|\n|\r/g, "\ndata: ");
 }

@@ -178,7 +178,7 @@ export class Session extends DurableObject<Env> {
       }
       case "resume": {
         const { headers, body } = await request.json<Pick<Outgoing, "headers" | "body">>();
-        return this.#parking.resume(name, headers, body ?? "");
+        return this.#parking.resume(name, headers, body ?? "", request.signal);
       }
       default: {
         const { serverId, ask, uris, isOnly } = await request.json<NoticesAsk>();

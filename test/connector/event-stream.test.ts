@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { readEvents, StreamTooLarge } from "../../src/connector/event-stream.ts";
+import { readEvents, readTypedEvents, StreamCut, StreamTooLarge } from "../../src/connector/event-stream.ts";
 
 const LIMITS = { event: 10_000, total: 100_000 };
 
@@ -70,5 +70,49 @@ describe("readEvents", () => {
     ["bare JSON beyond its limit", `{"a":"${"x".repeat(50)}"}`],
   ])("stops at %s", async (_, text) => {
     await expect(read(text, 7, { event: 40, total: 200 })).rejects.toThrow(StreamTooLarge);
+  });
+});
+
+describe("an event that is large", () => {
+  /** The events of a text, with their pieces put together, and how many came in pieces. */
+  async function inPieces(text: string, size: number, large: number) {
+    const found: string[] = [];
+    let many = 0;
+    for await (const { data, rest } of readTypedEvents(bodyOf(text, size), { ...LIMITS, large })) {
+      let whole = data;
+      if (rest !== undefined) many++;
+      for await (const piece of rest ?? []) whole += piece;
+      if (whole !== "") found.push(whole);
+    }
+    return { found, many };
+  }
+
+  it("comes in pieces that are what it would be whole, wherever it is cut [P-70]", async () => {
+    const line = fc.oneof(
+      fc.string({ unit: "grapheme" }).map((text) => `data: ${text.replace(/[\r\n]/g, "")}`),
+      fc.constantFrom("data:x", "data", "data:", ": comment", "id: 7", "", "", "retry: 1"),
+    );
+    const stream = fc.array(fc.tuple(line, fc.constantFrom("\n", "\r", "\r\n")), { maxLength: 20 });
+    let many = 0;
+    await fc.assert(
+      fc.asyncProperty(stream, fc.nat({ max: 12 }), fc.integer({ min: 6, max: 20 }), async (lines, size, large) => {
+        const text = `: begins\n${lines.map((parts) => parts.join("")).join("")}\n\n`;
+        const pieces = await inPieces(text, size + 1, large);
+        expect(pieces.found).toEqual(await read(text));
+        many += pieces.many;
+      }),
+      { numRuns: 500 },
+    );
+    expect(many).toBeGreaterThan(0);
+  });
+
+  it("throws where the stream ends within it [P-71]", async () => {
+    await expect(inPieces("data: a long piece of data", 5, 3)).rejects.toThrow(StreamCut);
+  });
+
+  it("is not held to the limit of an event, and is to that of the stream [P-69, PS-32]", async () => {
+    const text = (size: number) => `data: ${"x".repeat(size)}\n\n`;
+    expect((await inPieces(text(50_000), 1_000, 100)).found.map(({ length }) => length)).toEqual([50_000]);
+    await expect(inPieces(text(100_001), 1_000, 100)).rejects.toThrow(StreamTooLarge);
   });
 });

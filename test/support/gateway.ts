@@ -16,6 +16,8 @@ export type FakeNetwork = (request: Request) => Promise<Response>;
 export interface TestGateway {
   /** Sends a request and waits for what it leaves behind (`waitUntil`), unless the answer is a stream. */
   fetch(path: string, init?: RequestInit): Promise<Response>;
+  /** The same for an answer that is streamed whatever its type: it must be read before `settled`. */
+  open(path: string, init?: RequestInit): Promise<Response>;
   /** A request of an admin; a body is sent as JSON. */
   admin(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Response>;
   /** Waits for what all requests so far have left behind; their streams must have been read. */
@@ -56,6 +58,11 @@ export function startGateway(
 
   return {
     fetch: send,
+    open(path, init) {
+      const ctx = createExecutionContext();
+      streaming.push(ctx);
+      return Promise.resolve(app.fetch(new Request(`https://gateway.example${path}`, init), settings, ctx));
+    },
     async settled() {
       for (const ctx of streaming.splice(0)) await waitOnExecutionContext(ctx);
     },

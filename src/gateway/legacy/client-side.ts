@@ -43,6 +43,12 @@ export const legacyClient: ClientSide = {
     return { text: applyEdits(received.text, edits), status: 200, ...outcome };
   },
 
+  edits({ era }) {
+    if (era === "legacy") return { put: {}, meta: null, isDropped: () => false };
+    const put = Object.fromEntries(MODERN_MEMBERS.map((name) => [name, () => null]));
+    return { put, meta: null, isDropped: (name, first) => name === "structuredContent" && first !== "{" };
+  },
+
   // Log messages need a level that was asked for, which only a session remembers.
   notification: (received, _, message) => progressFor(received, message),
 

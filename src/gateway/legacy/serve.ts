@@ -5,6 +5,7 @@ import { isAggregated } from "../aggregate/servers.ts";
 import { messageResponse } from "../answer.ts";
 import { serveServerRequest, serveToolCall } from "../call-door.ts";
 import { type ClientMessage, type ClientResponse, readShape } from "../client-message.ts";
+import type { ClientSide } from "../client-side.ts";
 import { isLogLevel } from "../log-level.ts";
 import { offerOf } from "../offered.ts";
 import type { DoorRequest } from "../request.ts";
@@ -79,7 +80,7 @@ export async function serveBatch(request: DoorRequest, elements: readonly string
         case "message": {
           const { message } = shape;
           if (message.id === null) return takeNotification(request, session, message);
-          return (await serveRequest(alone, message, message.id, session)).text();
+          return (await serveRequest(alone, message, message.id, session, whole)).text();
         }
         case "batch":
           return errorText({ code: -32600, message: "A batch must not hold another one." }, null);
@@ -100,14 +101,20 @@ export async function serveDelete(request: DoorRequest): Promise<Response> {
   return new Response(null, { status: 204 });
 }
 
+/** The answers of a batch are put together, so that each has to be held. */
+function whole({ edits: _, ...side }: ClientSide): ClientSide {
+  return side;
+}
+
 async function serveRequest(
   request: DoorRequest,
   message: ClientMessage,
   id: string,
   session: ClientSession | null,
+  sideOf = (side: ClientSide) => side,
 ): Promise<Response> {
   const { accepts, slug } = request;
-  const side = session === null ? legacyClient : clientOfSession(takesLinks(session.facts), slug === null);
+  const side = sideOf(session === null ? legacyClient : clientOfSession(takesLinks(session.facts), slug === null));
   switch (message.method) {
     case "ping":
       return messageResponse(resultText("{}", id), 200, accepts);

@@ -57,6 +57,20 @@ export const modernClient: ClientSide = {
     return { text: applyEdits(received.text, edits), status: 200, ...outcome };
   },
 
+  edits({ era, serverInfo }, { method }) {
+    const isLegacy = era === "legacy";
+    const isDuration = (value: string) => Number.isInteger(JSON.parse(value)) && JSON.parse(value) >= 0;
+    const put: Record<string, (value: string | null) => string | null> = {
+      resultType: (value) => (isLegacy ? null : value) ?? '"complete"',
+    };
+    if (CACHEABLE.includes(method)) {
+      put["cacheScope"] = () => '"private"';
+      put["ttlMs"] = (value) => (value !== null && !isLegacy && isDuration(value) ? value : "0");
+    }
+    const meta = isLegacy && serverInfo !== null ? `${JSON.stringify(SERVER_INFO)}:${serverInfo}` : null;
+    return { put, meta, isDropped: () => false };
+  },
+
   notification(received, _, message) {
     const { method, params } = received.value;
     if (method !== "notifications/message") return progressFor(received, message);

@@ -26,6 +26,8 @@ export interface Gateway extends Running {
   restart(): Promise<void>;
   /** Kills workerd in whatever it is doing; `restart` starts it anew. */
   kill(): void;
+  /** Megabytes of memory that its process holds. */
+  memory(): number;
   /** Where each isolate answers by itself; the objects are all in the first. */
   readonly isolates: readonly string[];
 }
@@ -95,6 +97,10 @@ export async function startGateway(
       async restart() {
         await miniflare?.dispose();
         await startAt(Number(port));
+      },
+      memory() {
+        const kilobytes = execFileSync("ps", ["-o", "rss=", "-p", workerd.join(",")], { encoding: "utf8" });
+        return kilobytes.split("\n").reduce((sum, line) => sum + Number(line), 0) / 1_024;
       },
       kill() {
         for (const pid of workerd) process.kill(pid, "SIGKILL");
