@@ -20,14 +20,7 @@ export const REQUIREMENTS: Ranges = {
 };
 
 /** The ids that no test cites, by what will bring them. `node test/requirements.update.ts` takes the cited ones out. */
-export const OPEN: Readonly<Record<string, Ranges>> = {
-  "issue 6: protocol": {
-    PS: "33",
-    T: "44",
-    P: "12 16 23 51 63-64 73 76",
-    R: "21",
-  },
-};
+export const OPEN: Readonly<Record<string, Ranges>> = {};
 
 /** The ids that ranges stand for. */
 export function idsOf(ranges: Ranges): string[] {

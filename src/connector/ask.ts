@@ -4,6 +4,7 @@ import { startDeadline } from "./deadline.ts";
 import { OWN_ENVELOPE } from "./envelope.ts";
 import { type Breakage, ExchangeBroken, exchange, type Received, type Target } from "./exchange.ts";
 import { MODERN_REVISION } from "./revisions.ts";
+import { ASKABLE } from "./server-request.ts";
 
 /** A session that a legacy server opened for us. */
 export interface UpstreamSession {
@@ -26,8 +27,14 @@ export type Asked =
   | { readonly kind: "status"; readonly status: number }
   | { readonly kind: "broken"; readonly breakage: Breakage };
 
-/** Sends a request and reads until its response. Requests and notifications of the server are passed over. */
-async function ask(line: Line, id: string, headers: Record<string, string>, body: object): Promise<Asked> {
+/** Sends a request and reads until its response. Notifications of the server are passed over. */
+async function ask(
+  line: Line,
+  id: string,
+  headers: Record<string, string>,
+  body: object,
+  session: UpstreamSession | null = null,
+): Promise<Asked> {
   const deadline = startDeadline(line.timeoutMs);
   try {
     const result = await exchange(line.send, line.target, { headers, body: JSON.stringify(body) }, deadline);
@@ -40,6 +47,12 @@ async function ask(line: Line, id: string, headers: Record<string, string>, body
       if (message.value["id"] === id && !("method" in message.value)) {
         return { kind: "answer", status: 200, message, sessionId: result.sessionId };
       }
+      // Nobody is there to be asked while a server is looked at.
+      const { id: asked, method } = message.value;
+      if (session !== null && method !== undefined && asked !== undefined) {
+        const error = { code: -32601, message: "Nobody can be asked now." };
+        await tellLegacy(line, session, { id: asked, ...(method === "ping" ? { result: {} } : { error }) });
+      }
     }
     return { kind: "broken", breakage: "cut" };
   } catch (thrown) {
@@ -50,11 +63,11 @@ async function ask(line: Line, id: string, headers: Record<string, string>, body
   }
 }
 
-/** A request in the modern era (protocol.md 2.1). */
+/** A request in the modern era (protocol.md 2.1), which looks at a server on behalf of every client. */
 export function askModern(line: Line, method: string, params: Readonly<Record<string, unknown>>): Promise<Asked> {
   const id = crypto.randomUUID();
   const headers = { "MCP-Protocol-Version": MODERN_REVISION, "Mcp-Method": method };
-  return ask(line, id, headers, { jsonrpc: "2.0", id, method, params: { ...params, _meta: OWN_ENVELOPE } });
+  return ask(line, id, headers, { jsonrpc: "2.0", id, method, params: { ...params, _meta: LOOKING } });
 }
 
 /** A request in the legacy era, within a session; `initialize` has none yet. */
@@ -65,8 +78,16 @@ export function askLegacy(
   params: Readonly<Record<string, unknown>>,
 ): Promise<Asked> {
   const id = crypto.randomUUID();
-  return ask(line, id, session === null ? {} : sessionHeaders(session), { jsonrpc: "2.0", id, method, params });
+  return ask(
+    line,
+    id,
+    session === null ? {} : sessionHeaders(session),
+    { jsonrpc: "2.0", id, method, params },
+    session,
+  );
 }
+
+const LOOKING = { ...OWN_ENVELOPE, "io.modelcontextprotocol/clientCapabilities": ASKABLE };
 
 /** What every request of a legacy session carries (protocol.md 4.1). */
 export function sessionHeaders({ session_id, revision }: UpstreamSession): Record<string, string> {

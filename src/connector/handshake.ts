@@ -14,7 +14,7 @@ import {
 import { startDeadline } from "./deadline.ts";
 import type { Breakage, Target } from "./exchange.ts";
 import { isLegacyRevision, LEGACY_REVISION, MODERN_REVISION } from "./revisions.ts";
-import type { UpstreamClient } from "./server-request.ts";
+import { ASKABLE, type UpstreamClient } from "./server-request.ts";
 
 /** Why a server could not be spoken to: which step, and a sentence of ours for admins and agents. */
 export interface ConnectFailure {
@@ -78,7 +78,7 @@ export async function probe(line: Line): Promise<Probed> {
       return { ok: false, failure: { stage: "connect", message, isTimeout: false } };
     }
   }
-  return openSession(line);
+  return openSession(line, { capabilities: ASKABLE });
 }
 
 const UNSUPPORTED_REVISION = -32022;

@@ -16,6 +16,12 @@ export interface UpstreamClient {
 /** The capabilities that let a server ask something. */
 export const ASKING: readonly string[] = ["elicitation", "sampling", "roots"];
 
+/**
+ * What is declared when a server is looked at: everything that any client can be asked, so that tools which a server
+ * shows only to those who can be asked are in the catalog.
+ */
+export const ASKABLE: JsonObject = { elicitation: { form: {}, url: {} }, sampling: {}, roots: {} };
+
 /** Whether a client with these capabilities may be asked this. */
 export function isDeclared(capabilities: JsonObject, method: unknown, params: unknown): boolean {
   switch (method) {

@@ -1,6 +1,7 @@
 /** Which transport a server speaks, and a line to speak on (CN-4, protocol.md 3.5.1, 4.5). */
 import type { Line } from "./ask.ts";
 import { type ConnectFailure, closeSession, failureOf, openSession, probe, type Verdict } from "./handshake.ts";
+import { ASKABLE } from "./server-request.ts";
 import { openSseLink, type SseLink } from "./sse-link.ts";
 
 export type Transport = "http" | "sse";
@@ -50,7 +51,7 @@ async function connectOver(line: Line, transport: Transport): Promise<Connected>
   }
   const opened = await openLine(line, transport);
   if (!opened.ok) return opened;
-  const greeted = await openSession(opened.line);
+  const greeted = await openSession(opened.line, { capabilities: ASKABLE });
   if (greeted.ok) {
     const close = async () => opened.link?.close();
     return { ok: true, connection: { transport, line: opened.line, verdict: greeted.verdict, close } };

@@ -10,23 +10,6 @@ import { type PassThrough, startPassThrough } from "./support/pass-through.ts";
 import { labelled, running } from "./support/running.ts";
 import { directClient, doorsOf, LIVE_UPSTREAMS, type LiveUpstream } from "./support/upstreams.ts";
 
-interface Cell {
-  readonly does: "progress" | "elicitation" | "cancelling" | "contents";
-  readonly server: string;
-  readonly client: "legacy" | "modern";
-  readonly door: "/mcp" | "/mcp/:server";
-}
-
-/** What the gateway does not carry yet: all cells that have what a row names. One that works fails the tests. */
-const WAITS_FOR_BRIDGE: readonly Partial<Cell>[] = [
-  // They list the tool to clients that can show forms, and discovery does not say that it can.
-  { does: "elicitation", server: "every-thing" },
-  { does: "elicitation", server: "super" },
-  { does: "elicitation", server: "old-thing" },
-  // Of a call that could be asked something, such a server does not hear that the client has left.
-  { does: "cancelling", server: "old-thing", client: "modern" },
-];
-
 const gateway = running("the gateway", startGateway);
 /** What is in front of a Worker tells it at once that a client has left; workerd by itself learns it when it writes. */
 const edge = running("the edge", () => startPassThrough(gateway().url));
@@ -59,11 +42,9 @@ describe.each(labelled(LIVE_UPSTREAMS))("%s", (label, upstream) => {
       await direct?.close();
     });
     const isAggregate = door.prefix !== "";
-    const test = (does: Cell["does"]) =>
-      testOf({ does, server: upstream.name, client: client.era, door: isAggregate ? "/mcp" : "/mcp/:server" });
     const named = ({ tool, args }: LiveUpstream["slow"]) => [`${door.prefix}${tool}`, args] as const;
 
-    test("progress")("reports the progress that the server reports [P-75]", async () => {
+    it("reports the progress that the server reports [P-75]", async () => {
       const { tool, args } = upstream.progressing;
       const seen = await progressOf(through, ...named(upstream.progressing));
       expect(seen).toEqual(await progressOf(direct, tool, args));
@@ -77,7 +58,7 @@ describe.each(labelled(LIVE_UPSTREAMS))("%s", (label, upstream) => {
         expect(await through.toolNames()).not.toContain(`${door.prefix}trigger-elicitation-request`);
       });
     } else {
-      test("elicitation")("asks the user what the server asks, and gives it the answer [P-75]", async () => {
+      it("asks the user what the server asks, and gives it the answer [P-75]", async () => {
         const asked = await askedBy(through, ...named(eliciting));
         expect(asked).toEqual(await askedBy(direct, eliciting.tool, eliciting.args));
         expect(asked.forms).toHaveLength(1);
@@ -85,7 +66,7 @@ describe.each(labelled(LIVE_UPSTREAMS))("%s", (label, upstream) => {
       });
     }
 
-    test("cancelling")("gives up at the server the call that the client gives up [P-75]", async () => {
+    it("gives up at the server the call that the client gives up [P-75]", async () => {
       const { tool, args } = upstream.slow;
       expect(await givenUp(tap(), direct, tool, args)).toBe(true);
       expect(await givenUp(tap(), through, ...named(upstream.slow))).toBe(true);
@@ -94,19 +75,12 @@ describe.each(labelled(LIVE_UPSTREAMS))("%s", (label, upstream) => {
     });
 
     if (!isAggregate) {
-      test("contents")("lists the prompts and resources that the server lists [P-75]", async () => {
+      it("lists the prompts and resources that the server lists [P-75]", async () => {
         expect(await through.contents()).toEqual(await direct.contents());
       });
     }
   });
 });
-
-function testOf(cell: Cell): typeof it | typeof it.fails {
-  const isWaiting = WAITS_FOR_BRIDGE.some((row) =>
-    Object.entries(row).every(([name, value]) => cell[name as keyof Cell] === value),
-  );
-  return isWaiting ? it.fails : it;
-}
 
 interface Asking extends Connection {
   /** What its user has been asked. */

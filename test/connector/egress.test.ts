@@ -173,7 +173,7 @@ describe("a redirect", () => {
     "https://gateway.example/mcp",
     "//169.254.169.254/latest",
     "https://",
-  ])("to %s is not followed, at first or later [PS-61]", async (location) => {
+  ])("to %s is not followed, at first or later, and nothing is carried there [PS-61, P-63, P-64]", async (location) => {
     const { upstream, gateway, docs } = await start("modern");
     for (const first of [true, false]) {
       upstream.seen.length = 0;

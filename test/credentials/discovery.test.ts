@@ -448,7 +448,7 @@ describe("what leads inside or away", () => {
     expect(JSON.stringify(server)).not.toContain("c4n4ry");
   });
 
-  it("is not followed: a redirect to another origin [T-6]", async () => {
+  it("is not followed: a redirect to another origin [T-6, P-63, P-64]", async () => {
     const pages = {
       [`${PRM}/mcp`]: () => to("https://10.0.0.1/prm"),
       [METADATA]: () => to("https://evil.example/metadata"),

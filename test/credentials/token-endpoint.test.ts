@@ -473,7 +473,7 @@ describe("the way there", () => {
     },
   );
 
-  it("does not lead on to another origin, and carries no credential there [T-6]", async () => {
+  it("does not lead on to another origin, and carries no credential there [T-6, P-64]", async () => {
     const made = world({ client_secret: SECRET }, { client_secret: SECRET });
     for (const [status, to] of [
       [307, "https://evil.example/token"],

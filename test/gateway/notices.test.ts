@@ -259,7 +259,7 @@ describe("a session's log level", () => {
 });
 
 describe("what a legacy client takes back", () => {
-  it("stops the call that it names and no other, and a late one changes nothing [P-28]", async () => {
+  it("stops the call that it names and no other, and a late one changes nothing [P-28, T-44]", async () => {
     const open: { readonly id: string; readonly stream: PushedStream }[] = [];
     const { agent, upstream } = await startDocs("legacy", (seen) => {
       if (methodOf(seen) !== "tools/call") return undefined;

@@ -16,6 +16,7 @@ import { isLogLevel } from "../log-level.ts";
 import { doorCapabilities, offerOf } from "../offered.ts";
 import { type DoorRequest, type Place, placeWithoutSession } from "../request.ts";
 import { errorText, resultText } from "../rpc-text.ts";
+import { TASKS } from "../task-handles.ts";
 import { listTools } from "../tool-list.ts";
 import { modernClient } from "./client-side.ts";
 import { CAPABILITIES, LOG_LEVEL, REVISION } from "./ladder.ts";
@@ -33,8 +34,8 @@ export async function serveModern(request: DoorRequest, message: ClientMessage):
   const id = message.id ?? "null";
   const result = (members: string) =>
     messageResponse(resultText(`{"resultType":"complete",${members},"_meta":${META}}`, id), 200, accepts);
-  const refuse = (status: number, code: number, text: string) =>
-    messageResponse(errorText({ code, message: text }, id), status, accepts);
+  const refuse = (status: number, code: number, text: string, data?: Readonly<Record<string, unknown>>) =>
+    messageResponse(errorText({ code, message: text, ...(data === undefined ? {} : { data }) }, id), status, accepts);
   // Lists depend on the caller's rights, so nobody else may be served from a cached one (P-10).
   const cache = `"ttlMs":${services.config.snapshotTtlMs},"cacheScope":"private"`;
 
@@ -64,10 +65,20 @@ export async function serveModern(request: DoorRequest, message: ClientMessage):
       const offer = offerOf(request, message.method, "modern", false);
       if (offer.kind === "not offered") return refuse(404, -32601, "This method is not offered here.");
       if (offer.kind === "unknown") return refuse(200, -32602, `Unknown server: ${request.slug}`);
+      if (message.method.startsWith("tasks/") && !declaresTasks(message)) {
+        const data = { requiredCapabilities: { extensions: { [TASKS]: {} } } };
+        return refuse(400, -32021, "A request about tasks must declare that it knows them.", data);
+      }
       if (hasWrongLevel(message)) return refuse(200, -32602, "The log level is not known.");
       return serveServerRequest(request, modernClient, message, placeOf(request, message), offer.server);
     }
   }
+}
+
+/** Rung 3.3.14: a method of an extension is for those who say that they know it (protocol.md 2.8). */
+function declaresTasks({ meta }: ClientMessage): boolean {
+  const { extensions } = meta[CAPABILITIES] as JsonObject;
+  return isObject(extensions) && isObject(extensions[TASKS]);
 }
 
 function hasWrongLevel({ meta }: ClientMessage): boolean {

@@ -57,6 +57,8 @@ export interface ConnectOptions {
   readonly onLink?: (url: string) => Promise<void>;
   /** Fills in a form that a server asks for; with it, the client says that it shows forms to people. */
   readonly onForm?: (message: string) => Record<string, string>;
+  /** Says that everything can be asked, for what a server shows to nobody else. */
+  readonly isAskable?: boolean;
 }
 
 export interface ClientKind {
@@ -173,7 +175,8 @@ export const v2Pinned = v2Client("a v2 client pinned to modern", "modern", {
 
 export const SDK_CLIENTS = [v1Client, v2Legacy, v2Auto, v2Pinned];
 
-function capabilitiesOf({ onLink, onForm }: ConnectOptions) {
+function capabilitiesOf({ onLink, onForm, isAskable }: ConnectOptions) {
+  if (isAskable) return { elicitation: { form: {}, url: {} }, sampling: {}, roots: {} };
   if (onLink === undefined && onForm === undefined) return {};
   return { elicitation: { ...(onLink && { url: {} }), ...(onForm && { form: {} }) } };
 }
