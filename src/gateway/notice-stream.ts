@@ -75,7 +75,8 @@ async function pump(
     isBeating = false;
   }, KEEP_ALIVE_MS);
   // A comment at once: the client learns that the stream is there before there is anything to say.
-  await write(opening.length === 0 ? KEEP_ALIVE : opening.map((text) => eventOf(text)).join(""));
+  const first = opening.length === 0 ? KEEP_ALIVE : opening.map((text) => eventOf(text)).join("");
+  await Promise.race([write(first), over.promise]);
   if (source !== null) void read(source, over.resolve);
   const why = await over.promise;
   clearInterval(looks);

@@ -26,13 +26,15 @@ export async function askAs(
 
 /** What a server says to a session, as its `Session` object hears it; null when nothing can be heard. */
 export async function sessionNotices(
-  { services }: DoorRequest,
+  { services, waitUntil }: DoorRequest,
   { upstream }: Place,
-  asked: NoticesAsk,
+  asked: Omit<NoticesAsk, "id">,
 ): Promise<NoticeSource | null> {
-  const controller = new AbortController();
-  const { body } = await services.sessions.notices(upstream.name, asked, controller.signal);
-  return body === null ? null : { messages: messagesIn(body), stop: () => controller.abort() };
+  const id = crypto.randomUUID();
+  const { body } = await services.sessions.notices(upstream.name, { ...asked, id });
+  // The object learns of a stream that nobody reads only when it writes.
+  const stop = () => waitUntil(services.sessions.unlisten(upstream.name, id).catch(() => undefined));
+  return body === null ? null : { messages: messagesIn(body), stop };
 }
 
 /** What a modern server tells a listener; null when it tells nothing. @param asked JSON text of the filter. */

@@ -6,6 +6,7 @@
 
 import type { Received } from "../connector/exchange.ts";
 import type { NoticesOpened } from "../connector/notices.ts";
+import type { NoticesAsk } from "./session.ts";
 
 export interface EarDeps<Ask> {
   /** Opens the stream. @param uris Resources whose changes are wanted. */
@@ -24,9 +25,15 @@ const RETRY_LIMIT_MS = 60_000;
 /** Statuses of a server that has no such stream. */
 const NOT_OFFERED: readonly (number | null)[] = [400, 401, 403, 404, 405, 406, 501];
 
+/** A reader that has gone without a word is found to be gone at the next of these. */
+const BEAT_MS = 15_000;
+
 interface Listener {
+  readonly id: string;
   readonly uris: readonly string[];
   readonly put: (text: string) => void;
+  /** Finds out whether anybody still reads. */
+  readonly beat: () => void;
   readonly end: () => void;
 }
 
@@ -42,14 +49,11 @@ export interface Ears<Ask> {
    *
    * @param serverId Null: no server is listened to, and the stream says nothing.
    */
-  listen(
-    serverId: string | null,
-    ask: Ask,
-    options: { readonly uris: readonly string[]; readonly isOnly: boolean },
-  ): Response;
+  listen(serverId: string | null, ask: Ask, options: Pick<NoticesAsk, "id" | "uris" | "isOnly">): Response;
   /** The resources that a session of its own follows have changed. */
   refollow(serverId: string, ask: Ask): void;
-  readonly size: () => number;
+  /** Ends a stream whose reader has gone. */
+  unlisten(id: string): void;
   closeAll(): void;
 }
 
@@ -57,6 +61,7 @@ export function createEars<Ask>(deps: EarDeps<Ask>, followed: (serverId: string)
   const listening = new Map<string, Listening>();
   const all = new Set<Listener>();
   let only: Listener | null = null;
+  let beats: ReturnType<typeof setInterval> | undefined;
 
   function urisOf(serverId: string): string[] {
     const { listeners } = listening.get(serverId) ?? { listeners: new Set<Listener>() };
@@ -124,7 +129,7 @@ export function createEars<Ask>(deps: EarDeps<Ask>, followed: (serverId: string)
   }
 
   return {
-    listen(serverId, ask, { uris, isOnly }) {
+    listen(serverId, ask, { id, uris, isOnly }) {
       let close = () => {};
       const stream = new ReadableStream<Uint8Array>(
         {
@@ -132,11 +137,15 @@ export function createEars<Ask>(deps: EarDeps<Ask>, followed: (serverId: string)
             const encoder = new TextEncoder();
             let isOpen = true;
             const listener: Listener = {
+              id,
               uris,
               put(text) {
                 if (!isOpen) return;
                 controller.enqueue(encoder.encode(`data: ${text.replace(/\r\n|\n|\r/g, "\ndata: ")}\n\n`));
                 if ((controller.desiredSize ?? 0) < -MAX_WAITING_BYTES) listener.end();
+              },
+              beat() {
+                if (isOpen) controller.enqueue(encoder.encode(":\n\n"));
               },
               end() {
                 if (isOpen) controller.close();
@@ -146,6 +155,10 @@ export function createEars<Ask>(deps: EarDeps<Ask>, followed: (serverId: string)
             close = () => {
               isOpen = false;
               all.delete(listener);
+              if (all.size === 0) {
+                clearInterval(beats);
+                beats = undefined;
+              }
               if (only === listener) only = null;
               if (serverId !== null) leave(serverId, ask, listener);
             };
@@ -155,7 +168,10 @@ export function createEars<Ask>(deps: EarDeps<Ask>, followed: (serverId: string)
             }
             all.add(listener);
             // Says at once that the stream has begun.
-            controller.enqueue(encoder.encode(":\n\n"));
+            listener.beat();
+            beats ??= setInterval(() => {
+              for (const one of all) one.beat();
+            }, BEAT_MS);
             if (serverId !== null) join(serverId, ask, listener);
           },
           cancel: () => close(),
@@ -170,7 +186,9 @@ export function createEars<Ask>(deps: EarDeps<Ask>, followed: (serverId: string)
       if (own !== undefined) void refresh(serverId, ask, own);
     },
 
-    size: () => all.size,
+    unlisten(id) {
+      for (const listener of all) if (listener.id === id) listener.end();
+    },
 
     closeAll() {
       for (const listener of all) listener.end();

@@ -181,8 +181,8 @@ export class Session extends DurableObject<Env> {
         return this.#parking.resume(name, headers, body ?? "", request.signal);
       }
       default: {
-        const { serverId, ask, uris, isOnly } = await request.json<NoticesAsk>();
-        return this.#ears.listen(serverId, ask, { uris, isOnly });
+        const { serverId, ask, ...asked } = await request.json<NoticesAsk>();
+        return this.#ears.listen(serverId, ask, asked);
       }
     }
   }
@@ -215,6 +215,10 @@ export class Session extends DurableObject<Env> {
 
   async unwatch(requestId: string): Promise<void> {
     this.#mailbox.unwatch(requestId);
+  }
+
+  async unlisten(id: string): Promise<void> {
+    this.#ears.unlisten(id);
   }
 
   /** Servers are told of it with the next session, or the next request. */

@@ -32,7 +32,9 @@ export interface SessionStub {
   /** See `Parking.resume`. */
   resume(name: string, park: string, message: Outgoing): Promise<Response>;
   /** A stream of what a server says that belongs to no request; see `Ears.listen`. */
-  notices(name: string, ask: NoticesAsk, signal: AbortSignal): Promise<Response>;
+  notices(name: string, ask: NoticesAsk): Promise<Response>;
+  /** Ends what has been listened to under that id. */
+  unlisten(name: string, id: string): Promise<void>;
   /** See `Mailbox`. */
   answers(name: string, ids: readonly string[], ms: number): Promise<(string | null)[]>;
   answer(name: string, id: string, text: string): Promise<void>;
@@ -70,8 +72,8 @@ export function sessionStub(namespace: DurableObjectNamespace<Session>): Session
       ask(name, "park", at.serverId, { method: "POST", body: JSON.stringify({ at, message }), signal }),
     resume: (name, park, { signal, headers, body }) =>
       ask(name, "resume", park, { method: "POST", body: JSON.stringify({ headers, body }), signal }),
-    notices: (name, notices, signal) =>
-      ask(name, "notices", notices.serverId ?? "", { method: "POST", body: JSON.stringify(notices), signal }),
+    notices: (name, notices) =>
+      ask(name, "notices", notices.serverId ?? "", { method: "POST", body: JSON.stringify(notices) }),
   };
   const guarded = withOutages<Omit<SessionStub, keyof typeof streams>>({
     open: (name, facts) => repeat(() => namespace.getByName(name).open(facts)),
@@ -85,6 +87,7 @@ export function sessionStub(namespace: DurableObjectNamespace<Session>): Session
     watch: async (name, requestId) => namespace.getByName(name).watch(requestId),
     cancel: async (name, requestId) => namespace.getByName(name).cancel(requestId),
     unwatch: async (name, requestId) => namespace.getByName(name).unwatch(requestId),
+    unlisten: async (name, id) => namespace.getByName(name).unlisten(id),
     setLevel: (name, level) => repeat(() => namespace.getByName(name).setLevel(level)),
     follow: (name, of, uri, isFollowed) => repeat(() => namespace.getByName(name).follow(of, uri, isFollowed)),
     journal: (name, rows) => repeat(() => namespace.getByName(name).journal(rows)),

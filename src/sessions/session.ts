@@ -61,6 +61,8 @@ export interface ParkedAt {
 
 /** What somebody wants to hear. */
 export interface NoticesAsk {
+  /** Names this listening, to end it. */
+  readonly id: string;
   /** Null: nothing of any server. */
   readonly serverId: string | null;
   /** With whose account a server is listened to. */

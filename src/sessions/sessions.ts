@@ -63,6 +63,7 @@ export function createSessions({ stub, memory, upstreamMemory, ttlMs, clock }: S
 
     /** What a server says that belongs to no request; null where no server is listened to. */
     notices: stub.notices,
+    unlisten: stub.unlisten,
     answers: stub.answers,
     answer: stub.answer,
     cancelled: stub.watch,

@@ -23,7 +23,7 @@ function streamingServer(era: Script["era"], more: Script["first"] = () => undef
       );
       return more(seen) ?? (isSet ? resultOf(seen, "{}") : undefined);
     }
-    const stream = pushedStream();
+    const stream = pushedStream(seen.signal);
     streams.push({ stream, seen });
     return stream.response;
   };
@@ -149,6 +149,24 @@ describe("a listener", () => {
       const response = await agent.modern(`/mcp/${name}`, "subscriptions/listen", { notifications: {} });
       expect(await response.json()).toMatchObject({ error: { code: -32602, message: `Unknown server: ${name}` } });
     }
+  });
+});
+
+describe.each(["legacy", "modern"] as const)("a client that leaves a %s server", (era) => {
+  it("ends what was listened to for it alone [P-67]", async () => {
+    const { gateway, agent, streams } = await startDocs(era);
+    const session = await agent.initialize("/mcp/docs");
+    const get = await getStream(gateway, agent, "/mcp/docs", session);
+    await until(() => streams.length === 1);
+    get.close();
+    await until(() => streams[0]?.stream.isOver() === true);
+    const signal = new AbortController();
+    const params = { notifications: { promptsListChanged: true } };
+    const listening = await agent.modern("/mcp/docs", "subscriptions/listen", params, { signal: signal.signal });
+    await readStream(listening).next();
+    await until(() => streams.length === 2);
+    signal.abort();
+    await until(() => streams[1]?.stream.isOver() === true);
   });
 });
 

@@ -6,13 +6,18 @@ import { moveFrom } from "./rows.ts";
 export interface Agent {
   readonly key: { readonly virtual_key_id: string; readonly value: string };
   /** Posts a body as it is. */
-  post(path: string, body: BodyInit, headers?: Record<string, string>): Promise<Response>;
+  post(path: string, body: BodyInit, headers?: Record<string, string>, signal?: AbortSignal): Promise<Response>;
   /** Posts a modern request with everything it needs; `meta` and `headers` override. */
   modern(
     path: string,
     method: string,
     params?: Record<string, unknown>,
-    more?: { meta?: Record<string, unknown>; headers?: Record<string, string | undefined>; id?: unknown },
+    more?: {
+      meta?: Record<string, unknown>;
+      headers?: Record<string, string | undefined>;
+      id?: unknown;
+      signal?: AbortSignal;
+    },
   ): Promise<Response>;
   /** Posts a legacy request. */
   legacy(path: string, method: string, params?: unknown, headers?: Record<string, string>): Promise<Response>;
@@ -50,10 +55,11 @@ export async function createAgent(gateway: TestGateway, assigned: readonly Assig
   const created = await gateway.admin("POST", "/v1/virtual-keys", { name: `agent ${++keys}`, servers });
   expect(created.status).toBe(201);
   const key = await created.json<{ virtual_key_id: string; value: string }>();
-  const post = (path: string, body: BodyInit, headers: Record<string, string> = {}) =>
+  const post = (path: string, body: BodyInit, headers: Record<string, string> = {}, signal?: AbortSignal) =>
     gateway.fetch(path, {
       method: "POST",
       body,
+      ...(signal === undefined ? {} : { signal }),
       headers: { Authorization: `Bearer ${key.value}`, "Content-Type": "application/json", ...headers },
     });
   const legacy: Agent["legacy"] = (path, method, params = {}, headers = {}) =>
@@ -63,7 +69,7 @@ export async function createAgent(gateway: TestGateway, assigned: readonly Assig
     post,
     legacy,
 
-    modern(path, method, params = {}, { meta = {}, headers = {}, id = 1 } = {}) {
+    modern(path, method, params = {}, { meta = {}, headers = {}, id = 1, signal } = {}) {
       const _meta = {
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": {},
@@ -77,7 +83,7 @@ export async function createAgent(gateway: TestGateway, assigned: readonly Assig
       };
       const given = Object.entries(all).filter((entry): entry is [string, string] => entry[1] !== undefined);
       const message = { jsonrpc: "2.0", id, method, params: { ...params, _meta } };
-      return post(path, JSON.stringify(message), Object.fromEntries(given));
+      return post(path, JSON.stringify(message), Object.fromEntries(given), signal);
     },
 
     async initialize(path, revision = "2025-11-25") {

@@ -7,7 +7,8 @@ export interface PushedStream {
   /** @param text The data of one event, in one line. */
   push(text: string): void;
   close(): void;
-  readonly isCancelled: () => boolean;
+  /** Whether nobody reads it any more. */
+  readonly isOver: () => boolean;
 }
 
 /** @param signal Breaks the stream. */
@@ -38,6 +39,6 @@ export function pushedStream(signal?: AbortSignal): PushedStream {
     close() {
       isClosed = true;
     },
-    isCancelled: () => isCancelled,
+    isOver: () => isCancelled || signal?.aborted === true,
   };
 }
