@@ -17,8 +17,8 @@ import { RELATED } from "./task-handles.ts";
 export interface ResultEdits {
   /** By name, what a small member becomes; both are JSON texts, null where there is none. */
   readonly put: Readonly<Record<string, (value: string | null) => string | null>>;
-  /** A member that is put into `_meta`, as JSON text; null: none. */
-  readonly meta: string | null;
+  /** A member that is put into `_meta` where it has none of that name, its value as JSON text; null: none. */
+  readonly meta: { readonly name: string; readonly value: string } | null;
   /** Whether another member is left out. @param first The character that its value begins with. */
   readonly isDropped: (name: string, first: string) => boolean;
 }
@@ -108,9 +108,14 @@ function resultRules(
     return Object.hasOwn(put, name) ? (put[name]?.(value) ?? null) : value;
   }
 
+  let hasMeta = false;
   const metaRules: ObjectRules = {
-    before: meta ?? undefined,
-    member: (name, first) => (name === RELATED && first === "{" ? { take: closeTask } : "pass"),
+    member(name, first) {
+      hasMeta ||= name === meta?.name;
+      return name === RELATED && first === "{" ? { take: closeTask } : "pass";
+    },
+    // What a server says of itself is its own to say.
+    after: () => (meta === null || hasMeta ? "" : memberText(meta)),
   };
   const rules: ObjectRules = {
     member(name, first): MemberRule {
@@ -119,7 +124,7 @@ function resultRules(
         return { take: (value) => changed(name, value) };
       }
       if (name === "_meta" && first === "{") return { enter: metaRules };
-      if (name === "_meta" && meta !== null) return { take: () => `{${meta}}` };
+      if (name === "_meta" && meta !== null) return { take: () => `{${memberText(meta)}}` };
       return isDropped(name, first) ? "drop" : "pass";
     },
     after() {
@@ -127,9 +132,13 @@ function resultRules(
         const value = seen.has(name) ? null : of(null);
         return value === null ? [] : [`${JSON.stringify(name)}:${value}`];
       });
-      if (meta !== null && !seen.has("_meta")) added.push(`"_meta":{${meta}}`);
+      if (meta !== null && !seen.has("_meta")) added.push(`"_meta":{${memberText(meta)}}`);
       return added.join(",");
     },
   };
   return { rules, isError: () => isError };
+}
+
+function memberText({ name, value }: { readonly name: string; readonly value: string }): string {
+  return `${JSON.stringify(name)}:${value}`;
 }

@@ -16,11 +16,9 @@ export type MemberRule =
   | { readonly take: (value: string) => string | null };
 
 export interface ObjectRules {
-  /** Members that come before all others, as JSON text without braces. */
-  readonly before?: string | undefined;
   /** @param first The character that the member's value begins with. */
   readonly member: (name: string, first: string) => MemberRule;
-  /** Members that come behind all others, in the form of `before`; empty: none. */
+  /** Members that come behind all others, as JSON text without braces; empty: none. */
   readonly after?: () => string;
 }
 
@@ -95,8 +93,6 @@ export function createJsonEditor(rules: ObjectRules): JsonEditor {
   function writeHeld(): void {
     const frame = frames.at(-1);
     if (frame?.isBegun === false && commaAt !== -1) held.splice(commaAt, 1);
-    // What was put before the first member stands in the place of the space before it.
-    if (frame?.isBegun === true && commaAt === -1) held.splice(0, nameAt, COMMA);
     if (frame !== undefined) frame.isBegun = true;
     write(Uint8Array.from(held));
     letGo();
@@ -104,8 +100,7 @@ export function createJsonEditor(rules: ObjectRules): JsonEditor {
 
   function open(next: ObjectRules): void {
     write("{");
-    write(next.before ?? "");
-    frames.push({ rules: next, isBegun: (next.before ?? "") !== "" });
+    frames.push({ rules: next, isBegun: false });
     letGo();
     state = "before name";
   }

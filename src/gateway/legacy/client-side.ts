@@ -43,10 +43,12 @@ export const legacyClient: ClientSide = {
     return { text: applyEdits(received.text, edits), status: 200, ...outcome };
   },
 
-  edits({ era }) {
+  edits({ era }, { method }) {
     if (era === "legacy") return { put: {}, meta: null, isDropped: () => false };
     const put = Object.fromEntries(MODERN_MEMBERS.map((name) => [name, () => null]));
-    return { put, meta: null, isDropped: (name, first) => name === "structuredContent" && first !== "{" };
+    // A value too large to be held is not put into the content as well.
+    const isOfTool = method === "tools/call";
+    return { put, meta: null, isDropped: (name, first) => isOfTool && name === "structuredContent" && first !== "{" };
   },
 
   // Log messages need a level that was asked for, which only a session remembers.

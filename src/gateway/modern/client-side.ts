@@ -67,7 +67,7 @@ export const modernClient: ClientSide = {
       put["cacheScope"] = () => '"private"';
       put["ttlMs"] = (value) => (value !== null && !isLegacy && isDuration(value) ? value : "0");
     }
-    const meta = isLegacy && serverInfo !== null ? `${JSON.stringify(SERVER_INFO)}:${serverInfo}` : null;
+    const meta = isLegacy && serverInfo !== null ? { name: SERVER_INFO, value: serverInfo } : null;
     return { put, meta, isDropped: () => false };
   },
 
