@@ -54,11 +54,13 @@ describe("server-everything over HTTP+SSE", () => {
     await expect.poll(open, WAIT).toBe(0);
     const url = `${gateway().url}/mcp/everything`;
     const clients = await Promise.all([1, 2].map(() => v1Client.connect(url, { key: value })));
+    // Each of them listens from the beginning.
+    await expect.poll(open, WAIT).toBe(clients.length);
     for (const [at, client] of clients.entries()) {
       expect((await client.call("echo", { message: `${at}` })).content).toEqual(textOf(`Echo: ${at}`));
       expect((await client.call("echo", { message: "again" })).content).toEqual(textOf("Echo: again"));
       // The server says that its tools have changed, which is looked at on one more.
-      await expect.poll(open, WAIT).toBe(at + 1);
+      await expect.poll(open, WAIT).toBe(clients.length);
     }
     for (const [at, client] of clients.entries()) {
       await client.terminate();
@@ -217,7 +219,7 @@ describe("two clients", () => {
       await result;
       streams.push(stream);
     }
-    expect(openStreams()).toEqual(streams);
+    expect(new Set(openStreams())).toEqual(new Set(streams));
     for (const [at, client] of clients.entries()) {
       await client.terminate();
       await expect.poll(openStreams, WAIT).toEqual(streams.slice(at + 1));
