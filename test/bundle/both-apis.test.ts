@@ -138,7 +138,7 @@ describe.each(labelled(TARGETS))("%s", (label, upstream) => {
     // A key without any assignment: what it may use is what is there for all keys.
     key = await createKey(gateway());
     const direct = directClient(v1Client, upstream);
-    [tools, result] = await withClient(direct, server().url, {}, async (client) => [
+    [tools, result] = await withClient(direct, server().url, { isAskable: true }, async (client) => [
       (await client.toolNames()).sort(),
       await client.call(tool, args),
     ]);

@@ -20,7 +20,8 @@ describe.each(labelled(UPSTREAMS_BY_ERA))("%s", (label, { name, good, failing, s
   });
 
   /** What the server says to a client that asks it directly. */
-  const directly = <T>(ask: (direct: Connection) => Promise<T>) => withClient(v2Auto, server().url, {}, ask);
+  const directly = <T>(ask: (direct: Connection) => Promise<T>) =>
+    withClient(v2Auto, server().url, { isAskable: true }, ask);
 
   const cells = (["legacy", "modern"] as const).flatMap((era) =>
     doorsOf(name).map((door) => ({ label: `${era} inspector at ${door.path}`, era, ...door })),
