@@ -34,17 +34,6 @@ export interface StreamEvent {
 }
 
 /**
- * The data of each event of type `message`, in order.
- *
- * @throws as `readTypedEvents`
- */
-export async function* readEvents(body: ReadableStream<Uint8Array>, limits: StreamLimits): AsyncGenerator<string> {
-  for await (const { type, data } of readTypedEvents(body, limits)) {
-    if (type === "message" && data !== "") yield data;
-  }
-}
-
-/**
  * Every event, in order. Events that say nothing are left out, and one that the end of the stream cut off is dropped. A
  * body that is bare JSON counts as one event, which comes whole.
  *

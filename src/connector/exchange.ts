@@ -3,7 +3,7 @@
  * wrong is a value: who asked decides whether to try again and what to say.
  */
 import type { LeasedToken } from "../credentials/leases.ts";
-import { isJson } from "../http/body.ts";
+import { isEventStream, isJson } from "../http/body.ts";
 import { readBounded, TooLarge } from "../platform/bounded-text.ts";
 import type { Send } from "../platform/guarded-fetch.ts";
 import type { Deadline } from "./deadline.ts";
@@ -129,7 +129,7 @@ export async function exchange(
   const sessionId = response.headers.get("Mcp-Session-Id");
   const challenge = response.headers.get("WWW-Authenticate");
   const type = response.headers.get("Content-Type");
-  if (response.ok && /^\s*text\/event-stream\s*(;|$)/i.test(type ?? "") && response.body !== null) {
+  if (response.ok && isEventStream(type) && response.body !== null) {
     const reopen = session === null ? null : reopenWith(send, target, session, deadline.signal);
     return { kind: "stream", messages: messagesOf(response.body, deadline, reopen, takesLarge), sessionId };
   }
@@ -201,7 +201,7 @@ export function reopenWith(
   return async (lastEventId) => {
     const all = { ...headers, ...session, Accept: "text/event-stream", "Last-Event-ID": lastEventId };
     const response = await send({ url: server_url, method: "GET", headers: all, signal }, new URL(server_url).origin);
-    const isStream = /^\s*text\/event-stream\s*(;|$)/i.test(response.headers.get("Content-Type") ?? "");
+    const isStream = isEventStream(response.headers.get("Content-Type"));
     if (response.ok && isStream && response.body !== null) return response.body;
     await response.body?.cancel();
     return null;

@@ -1,5 +1,5 @@
 /** What a server says that belongs to no request: a legacy one on the GET stream of a session, a modern one to a listener. */
-import { isJson } from "../http/body.ts";
+import { isEventStream, isJson } from "../http/body.ts";
 import { isObject } from "../platform/json-value.ts";
 import { type Line, sessionHeaders, type UpstreamSession } from "./ask.ts";
 import { OWN_ENVELOPE } from "./envelope.ts";
@@ -63,7 +63,7 @@ async function open(
   try {
     const response = await request(controller.signal);
     const type = response.headers.get("Content-Type") ?? "";
-    if (response.ok && response.body !== null && /^\s*text\/event-stream\s*(;|$)/i.test(type)) {
+    if (response.ok && response.body !== null && isEventStream(type)) {
       return { ok: true, messages: messagesOf(response.body) };
     }
     await response.body?.cancel();

@@ -2,6 +2,7 @@
  * HTTP+SSE, the transport of 2024-11-05 (protocol.md 4.5, P-38): a server sends on one stream and takes messages at an
  * address of its own. The stream is the session, so a link lives where an object can hold it.
  */
+import { isEventStream } from "../http/body.ts";
 import type { Outgoing, Send } from "../platform/guarded-fetch.ts";
 import { randomToken } from "../platform/ids.ts";
 import { isObject } from "../platform/json-value.ts";
@@ -57,7 +58,7 @@ export async function openSseLink({ send, target, timeoutMs }: Line): Promise<Li
     deadline.clear();
     return { ok: false, why: { kind: "broken", breakage: breakageOf(cause, deadline, "before headers") } };
   }
-  const isStream = /^\s*text\/event-stream\s*(;|$)/i.test(response.headers.get("Content-Type") ?? "");
+  const isStream = isEventStream(response.headers.get("Content-Type"));
   if (!response.ok || !isStream || response.body === null) {
     deadline.clear();
     await response.body?.cancel();

@@ -137,10 +137,12 @@ function listOf(request: DoorRequest): string {
   return sha256Hex(shown.toSorted().join("\n"));
 }
 
-/** The messages of a stream that a `Session` object sends. */
+/** The messages of a stream, with their places in it; one without text only names its place. */
 export async function* messagesIn(body: ReadableStream<Uint8Array>): AsyncGenerator<Received> {
-  for await (const { data } of readTypedEvents(body, { event: MAX_MESSAGE_BYTES, total: Number.POSITIVE_INFINITY })) {
-    const message = parseMessage(data);
-    if (message !== null) yield message;
+  const limits = { event: MAX_MESSAGE_BYTES, total: Number.POSITIVE_INFINITY };
+  for await (const { data, id, retryMs } of readTypedEvents(body, limits)) {
+    const message = data === "" ? { text: "", value: {} } : parseMessage(data);
+    if (message === null) continue;
+    yield { ...message, ...(id === null ? {} : { eventId: id }), ...(retryMs === null ? {} : { retryMs }) };
   }
 }

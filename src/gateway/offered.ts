@@ -9,7 +9,7 @@ import { type DoorRequest, serverOfDoor } from "./request.ts";
 import { TASKS } from "./task-handles.ts";
 
 /** Requests that go on to the server of a server's door, and the capability that each needs. */
-const FORWARDED: Readonly<Record<string, string>> = {
+export const FORWARDED: Readonly<Record<string, string>> = {
   "prompts/list": "prompts",
   "prompts/get": "prompts",
   "resources/list": "resources",

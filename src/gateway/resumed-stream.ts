@@ -1,10 +1,10 @@
 /** A stream that a legacy client comes back for, at a server that offers that (protocol.md 4.2). */
+
 import type { Server } from "../catalog/snapshot.ts";
 import { sessionHeaders } from "../connector/ask.ts";
-import { readTypedEvents } from "../connector/event-stream.ts";
-import { MAX_MESSAGE_BYTES, parseMessage, type Received } from "../connector/exchange.ts";
+import { isEventStream } from "../http/body.ts";
 import type { UpstreamAsk } from "../sessions/upstream-sessions.ts";
-import type { NoticeSource } from "./notice-stream.ts";
+import { messagesIn, type NoticeSource } from "./notice-stream.ts";
 import { askerOf } from "./perform.ts";
 import type { DoorRequest, Place } from "./request.ts";
 
@@ -45,23 +45,13 @@ export async function resumedStream(
     const response = await toolCalls
       .sendTo(record, upstream)(request, origin)
       .catch(() => null);
-    const isStream = /^\s*text\/event-stream\s*(;|$)/i.test(response?.headers.get("Content-Type") ?? "");
+    const isStream = isEventStream(response?.headers.get("Content-Type"));
     if (response?.ok && isStream && response.body !== null) {
-      return { messages: placedMessages(response.body), stop: () => controller.abort() };
+      return { messages: messagesIn(response.body), stop: () => controller.abort() };
     }
     await response?.body?.cancel();
     if (response?.status !== 409) return null;
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
   }
   return null;
-}
-
-async function* placedMessages(body: ReadableStream<Uint8Array>): AsyncGenerator<Received> {
-  const limits = { event: MAX_MESSAGE_BYTES, total: Number.POSITIVE_INFINITY };
-  for await (const { data, id, retryMs } of readTypedEvents(body, limits)) {
-    const message = data === "" ? { text: "", value: {} } : parseMessage(data);
-    if (message !== null) {
-      yield { ...message, ...(id === null ? {} : { eventId: id }), ...(retryMs === null ? {} : { retryMs }) };
-    }
-  }
 }

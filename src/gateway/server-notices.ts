@@ -1,5 +1,6 @@
 /** Listening to the server of a server's door for one client. */
 import type { Server } from "../catalog/snapshot.ts";
+import type { Target } from "../connector/exchange.ts";
 import { openListener } from "../connector/notices.ts";
 import { SERVER_ITSELF } from "../credentials/owner.ts";
 import { carrying } from "../platform/hop-marker.ts";
@@ -10,18 +11,30 @@ import { messagesIn, type NoticeSource } from "./notice-stream.ts";
 import { askerOf } from "./perform.ts";
 import type { DoorRequest, Place } from "./request.ts";
 
-/** With whose account, and as whom, a server is spoken to from a session; null without a credential that it takes. */
-export async function askAs(
+/** Where a server is and what it is shown, and as whom it is spoken to from a session. */
+export interface Speaking {
+  readonly target: Target;
+  readonly ask: Omit<UpstreamAsk, "lost">;
+}
+
+/** @returns Null without a credential that the server takes. */
+export async function speakAs(
   { services, principal, snapshot, headers }: DoorRequest,
   { upstream }: Place,
   { record }: Server,
-): Promise<Omit<UpstreamAsk, "lost"> | null> {
+): Promise<Speaking | null> {
   const asker = askerOf({ principal, credentials: snapshot.generation.credentials, headers });
   const targeted = await services.toolCalls.targetOf(record, asker);
   if (!targeted.ok) return null;
+  const { target } = targeted;
   const { owner, subjectToken } = asker;
-  const tokenId = targeted.target.token?.token_id ?? null;
-  return { serverId: record.server_id, owner: owner ?? SERVER_ITSELF, tokenId, subjectToken, client: upstream.client };
+  const as = { owner: owner ?? SERVER_ITSELF, tokenId: target.token?.token_id ?? null, subjectToken };
+  return { target, ask: { serverId: record.server_id, ...as, client: upstream.client } };
+}
+
+/** With whose account, and as whom, a server is listened to; null without a credential that it takes. */
+export async function askAs(request: DoorRequest, place: Place, server: Server): Promise<Speaking["ask"] | null> {
+  return (await speakAs(request, place, server))?.ask ?? null;
 }
 
 /** What a server says to a session, as its `Session` object hears it; null when nothing can be heard. */

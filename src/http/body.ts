@@ -76,3 +76,8 @@ export async function readJson(request: Request): Promise<unknown> {
 export function isJson(contentType: string | null): boolean {
   return /^\s*application\/json\s*(;|$)/i.test(contentType ?? "");
 }
+
+/** Whether a content type is that of server-sent events. */
+export function isEventStream(type: string | null | undefined): boolean {
+  return /^\s*text\/event-stream\s*(;|$)/i.test(type ?? "");
+}

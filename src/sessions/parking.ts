@@ -4,12 +4,14 @@
  * of the client gets the part of it up to the next question (protocol.md 3.5.3). What is lost with the object is lost:
  * a call is never made a second time for it.
  */
+
 import type { StreamEvent } from "../connector/event-stream.ts";
 import { type JsonObject, MAX_MESSAGE_BYTES, parseMessage, type Received, reopenWith } from "../connector/exchange.ts";
 import { LARGE } from "../connector/large-message.ts";
 import { resumableEvents } from "../connector/resumption.ts";
 import { isDeclared } from "../connector/server-request.ts";
 import { credentialAmong } from "../connector/sse-link.ts";
+import { isEventStream } from "../http/body.ts";
 import type { Outgoing, Send } from "../platform/guarded-fetch.ts";
 import { memberOf } from "../platform/json-text.ts";
 import { PARKED, parkedMessage } from "./parked.ts";
@@ -143,7 +145,7 @@ export function createParking(onParked: () => Promise<void>): Parking {
       const abort = () => controller.abort();
       request.signal.addEventListener("abort", abort);
       const response = await way({ ...request, signal: controller.signal }, origin);
-      const isStream = /^\s*text\/event-stream\s*(;|$)/i.test(response.headers.get("Content-Type") ?? "");
+      const isStream = isEventStream(response.headers.get("Content-Type"));
       if (!response.ok || !isStream || response.body === null) return response;
       // From here on it is the reader of the stream that says when nobody waits.
       request.signal.removeEventListener("abort", abort);
