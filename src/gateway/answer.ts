@@ -70,6 +70,7 @@ async function beginAnswer(events: AsyncGenerator<CallEvent, void>, options: Ans
       const { stored, isAwaited } = record(event.row);
       if (isAwaited) await stored;
       else waitUntil(stored);
+      await events.return();
       return messageResponse(event.response.text, event.response.status, accepts);
     }
     if (event.kind === "part" && accepts.json) return stream(event, "json");

@@ -25,6 +25,9 @@ const RETRY_LIMIT_MS = 60_000;
 /** Statuses of a server that has no such stream. */
 const NOT_OFFERED: readonly (number | null)[] = [400, 401, 403, 404, 405, 406, 501];
 
+/** How long others wait for a stream to begin: some servers say nothing of it until they have something to tell. */
+const BEGIN_MS = 2_000;
+
 /** A reader that has gone without a word is found to be gone at the next of these. */
 const BEAT_MS = 15_000;
 
@@ -41,6 +44,12 @@ interface Listening {
   readonly listeners: Set<Listener>;
   controller: AbortController;
   wanted: string;
+  /** Until the server has answered whether there is a stream. */
+  begun: Promise<unknown>;
+}
+
+function newListening(): Listening {
+  return { listeners: new Set(), controller: new AbortController(), wanted: "[]", begun: Promise.resolve() };
 }
 
 export interface Ears<Ask> {
@@ -50,6 +59,8 @@ export interface Ears<Ask> {
    * @param serverId Null: no server is listened to, and the stream says nothing.
    */
   listen(serverId: string | null, ask: Ask, options: Pick<NoticesAsk, "id" | "uris" | "isOnly">): Response;
+  /** Waits until whoever listens to a server hears it, or cannot; not at all where nobody listens. */
+  begun(serverId: string): Promise<void>;
   /** The resources that a session of its own follows have changed. */
   refollow(serverId: string, ask: Ask): void;
   /** Ends a stream whose reader has gone. */
@@ -76,9 +87,9 @@ export function createEars<Ask>(deps: EarDeps<Ask>, followed: (serverId: string)
       own.controller = new AbortController();
       const uris = urisOf(serverId);
       own.wanted = JSON.stringify(uris);
-      const opened = await deps
-        .open(ask, uris, own.controller.signal)
-        .catch(() => ({ ok: false, status: null }) as const);
+      const opening = deps.open(ask, uris, own.controller.signal).catch(() => ({ ok: false, status: null }) as const);
+      own.begun = opening;
+      const opened = await opening;
       if (opened.ok) {
         waitMs = RETRY_MS;
         await spread(opened.messages, own);
@@ -101,7 +112,7 @@ export function createEars<Ask>(deps: EarDeps<Ask>, followed: (serverId: string)
 
   function join(serverId: string, ask: Ask, listener: Listener): void {
     const there = listening.get(serverId);
-    const own = there ?? { listeners: new Set<Listener>(), controller: new AbortController(), wanted: "[]" };
+    const own = there ?? newListening();
     own.listeners.add(listener);
     listening.set(serverId, own);
     if (there === undefined) void run(serverId, ask, own);
@@ -179,6 +190,15 @@ export function createEars<Ask>(deps: EarDeps<Ask>, followed: (serverId: string)
         new ByteLengthQueuingStrategy({ highWaterMark: 0 }),
       );
       return new Response(stream, { headers: { "Content-Type": "text/event-stream" } });
+    },
+
+    async begun(serverId) {
+      const own = listening.get(serverId);
+      if (own === undefined) return;
+      const late = Promise.withResolvers<void>();
+      const timer = setTimeout(late.resolve, BEGIN_MS);
+      await Promise.race([own.begun, late.promise]);
+      clearTimeout(timer);
     },
 
     refollow(serverId, ask) {

@@ -68,7 +68,7 @@ export class Session extends DurableObject<Env> {
     this.#runs = createRunLedger(ctx.storage.sql);
     this.#ears = createEars(
       listeningTo(this.#services.upstreamSessions, {
-        upstream: (ask) => this.upstream(ask),
+        upstream: (ask) => this.#upstreamOf(ask),
         linkOf: (serverId) => this.#links.get(serverId),
       }),
       (serverId) => this.#followed(serverId),
@@ -124,9 +124,16 @@ export class Session extends DurableObject<Env> {
   /**
    * The session with a legacy server, opened if need be; all who wait for one share it.
    *
-   * It belongs to the credential that it is asked for with: another account has another session (CN-3).
+   * It belongs to the credential that it is asked for with: another account has another session (CN-3). Whoever listens
+   * to the server hears it by then: a server that asks before it is listened to is never answered.
    */
   async upstream(ask: UpstreamAsk): Promise<UpstreamOpened> {
+    const opened = await this.#upstreamOf(ask);
+    if (opened.ok) await this.#ears.begun(ask.serverId);
+    return opened;
+  }
+
+  async #upstreamOf(ask: UpstreamAsk): Promise<UpstreamOpened> {
     const { serverId, lost } = ask;
     const key = await this.#services.upstreamSessions.targetKey(serverId, ask.tokenId);
     const [held] = this.ctx.storage.sql

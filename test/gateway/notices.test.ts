@@ -250,6 +250,29 @@ describe("a GET stream", () => {
     await messages.return({});
   });
 
+  it.each([
+    ["waits for one that begins late: what the call makes it ask is heard", 300, ["stream", "call"]],
+    ["is called without one that never begins", 60_000, ["call"]],
+  ])("is there when the first call goes to a server, which %s [P-32]", async (_, beginsMs, order) => {
+    const came: string[] = [];
+    const first: Script["first"] = async (seen) => {
+      if (methodOf(seen) === "tools/call") came.push("call");
+      if (seen.method !== "GET") return undefined;
+      const begins = Date.now() + beginsMs;
+      while (Date.now() < begins && !seen.signal.aborted) await new Promise((resolve) => setTimeout(resolve, 10));
+      came.push("stream");
+      return pushedStream(seen.signal).response;
+    };
+    const upstream = scriptedServer({ era: "legacy", tools: [TOOL], first });
+    const gateway = startGateway(upstream.network);
+    const agent = await agentOf(gateway, { name: "docs" });
+    const session = await agent.initialize("/mcp/docs");
+    const { close } = await getStream(gateway, agent, "/mcp/docs", session);
+    await (await agent.legacy("/mcp/docs", "tools/call", { name: "search" }, session)).text();
+    expect(came).toEqual(order);
+    close();
+  });
+
   it("at /mcp says when the list of tools has changed [P-14]", async () => {
     const { gateway, agent } = await startDocs("legacy");
     const session = await agent.initialize("/mcp");
