@@ -1,6 +1,9 @@
 import { cloudflareTest, readD1Migrations } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
 
+/** Of all projects together: about half of the time a test waits. Vitest wants the same number in each project. */
+const WORKERS = 2;
+
 export default defineConfig({
   test: {
     // Refusals and failures are logged; what they log is of interest where a test fails.
@@ -57,7 +60,7 @@ export default defineConfig({
           setupFiles: ["./test/support/setup.ts"],
           restoreMocks: true,
           testTimeout: 20_000,
-          maxWorkers: 1,
+          maxWorkers: WORKERS,
           isolate: false,
         },
       },
@@ -67,8 +70,8 @@ export default defineConfig({
           include: ["test/bundle/**/*.test.ts"],
           testTimeout: 60_000,
           hookTimeout: 60_000,
-          // Each file starts workerd and real servers; two cores carry one such set at a time.
-          maxWorkers: 1,
+          // Each file starts workerd and real servers.
+          maxWorkers: WORKERS,
         },
       },
     ],

@@ -16,7 +16,7 @@ import { r2CallArchive } from "./calls/call-archive.store.ts";
 import { d1CallStatsStore } from "./calls/call-stats.store.ts";
 import { d1CallStore } from "./calls/calls.store.ts";
 import { createCalls } from "./calls/calls.ts";
-import { createJournal } from "./calls/journal.ts";
+import { createJournal, GATHER_MS } from "./calls/journal.ts";
 import { d1RetentionStore } from "./calls/retention.store.ts";
 import { sweepCalls } from "./calls/retention.ts";
 import { d1CatalogStore } from "./catalog/catalog.store.ts";
@@ -77,6 +77,8 @@ export interface Platform {
   readonly network: Network;
   readonly newId: NewId;
   readonly cache: ColoCache;
+  /** How long the row of a call waits for others, to go to its `Session` object with them. */
+  readonly gatherMs: number;
   /** The servers that code brings besides the built-in one. */
   readonly inProcess: readonly InProcessServer[];
 }
@@ -88,6 +90,7 @@ export const realPlatform: Platform = {
   network: realNetwork,
   newId: createNewId(realClock),
   cache: coloCache(),
+  gatherMs: GATHER_MS,
   inProcess: [],
 };
 
@@ -101,7 +104,7 @@ export type Services = ReturnType<typeof createServices>;
 
 /** Wires the capabilities together, once for an isolate and once for each object: it constructs and never connects. */
 export function createServices(env: Env, platform = realPlatform, memory = createMemory(platform.clock)) {
-  const { clock, newId, network, cache } = platform;
+  const { clock, newId, network, cache, gatherMs } = platform;
   const config = readConfig(env);
   const registryStore = d1RegistryStore(env.DB);
   const catalogStore = d1CatalogStore(env.DB);
@@ -378,7 +381,7 @@ export function createServices(env: Env, platform = realPlatform, memory = creat
         archive: archiveBucket === undefined ? null : r2CallArchive(archiveBucket),
         clock,
       }),
-    journal: createJournal({ memory: memory.journal, send: stub.journal, mode: config.journalMode, clock }),
+    journal: createJournal({ memory: memory.journal, send: stub.journal, mode: config.journalMode, gatherMs, clock }),
     telemetry: createTelemetry({ settings: config.telemetry, memory: memory.telemetry, send, clock }),
     connector,
     upstreamSessions: createUpstreamSessions({ serverOf, targetOf, sendTo, clock, ttlMs: config.snapshotTtlMs }),

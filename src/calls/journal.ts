@@ -15,18 +15,20 @@ export interface JournalDeps {
   readonly send: (sessionName: string, rows: string) => Promise<void>;
   /** `sync`: a call is not answered before its row is stored. */
   readonly mode: "gathered" | "sync";
+  /** How long a row waits for others in `gathered` mode. */
+  readonly gatherMs: number;
   readonly clock: Clock;
 }
 
-/** PS-34. */
-const GATHER_MS = 20;
+/** How long a row waits for others by default (PS-34). */
+export const GATHER_MS = 20;
 const GATHER_ROWS = 100;
 /** A batch whose sender has not come back for this long is sent by the next call: its request may have been killed. */
 const OVERDUE_MS = 1_000;
 
 export type Journal = ReturnType<typeof createJournal>;
 
-export function createJournal({ memory, send, mode, clock }: JournalDeps) {
+export function createJournal({ memory, send, mode, gatherMs, clock }: JournalDeps) {
   /** Never rejects: a failing journal neither fails nor changes a call (OT-24). */
   async function deliver(sessionName: string, rows: readonly CallRow[]): Promise<void> {
     if (rows.length === 0) return;
@@ -56,7 +58,7 @@ export function createJournal({ memory, send, mode, clock }: JournalDeps) {
       const waiting = memory.get(sessionName);
       if (waiting === undefined) {
         memory.set(sessionName, { rows: [row], since: clock() });
-        await new Promise((resolve) => setTimeout(resolve, GATHER_MS));
+        await new Promise((resolve) => setTimeout(resolve, gatherMs));
         return flush(sessionName);
       }
       waiting.rows.push(row);

@@ -26,11 +26,14 @@ describe.skipIf(!hasChromium)("the pages of linking an account", () => {
     withClient(v2Pinned, `${gateway().url}/mcp`, { key: key.value }, (connection) =>
       connection.call("notes__whoami", {}),
     );
+  /** A page gives the focus to one of its fields some time after it has been loaded. */
+  const expectFocus = (of: string, text: string) =>
+    expect.poll(() => browser().ask(`document.activeElement.${of}`), { timeout: 5_000 }).toContain(text);
   const title = () => browser().ask<string>("document.querySelector('h1').textContent");
   const text = () => browser().ask<string>("document.body.innerText");
   const press = (value: string) => browser().follow(`document.querySelector('button[value=${value}]').click()`);
   const signIn = async (key: VirtualKey) => {
-    expect(await browser().ask("document.activeElement.labels[0].textContent")).toContain("Virtual key");
+    await expectFocus("labels?.[0]?.textContent", "Virtual key");
     await browser().type(key.value);
     await browser().enter();
   };

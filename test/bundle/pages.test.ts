@@ -54,6 +54,9 @@ describe.skipIf(!hasChromium)("the pages of the sign-in", () => {
   }
 
   const fitsEverySize = (url: string) => expectFit(browser(), url);
+  /** A page gives the focus to one of its fields some time after it has been loaded. */
+  const expectFocus = (of: string, text: string) =>
+    expect.poll(() => browser().ask(`document.activeElement.${of}`), { timeout: 5_000 }).toContain(text);
   const title = () => browser().ask<string>("document.querySelector('h1').textContent");
   const press = (value: string) => browser().follow(`document.querySelector('button[value=${value}]').click()`);
 
@@ -61,11 +64,11 @@ describe.skipIf(!hasChromium)("the pages of the sign-in", () => {
     const url = await authorizeUrl("Claude Code");
     await fitsEverySize(url);
     expect(await browser().ask("document.documentElement.lang")).toBe("en");
-    expect(await browser().ask("document.activeElement.labels[0].textContent")).toContain("Virtual key");
+    await expectFocus("labels?.[0]?.textContent", "Virtual key");
     await browser().type("sk-pst-wrong");
     await browser().enter();
     expect(await browser().ask<string>("document.body.innerText")).toMatch(/key/i);
-    expect(await browser().ask("document.activeElement.getAttribute('aria-invalid')")).toBe("true");
+    await expectFocus("getAttribute('aria-invalid')", "true");
     await browser().ask("document.getElementById('key').focus()");
     await browser().type(key.value);
     await browser().enter();

@@ -34,7 +34,8 @@ export function startGateway(
   vars: Record<string, unknown> = {},
   overrides: Partial<Platform> = {},
 ): TestGateway {
-  const app = createApp(overrides);
+  // Whoever sends a request waits for its rows, most often alone.
+  const app = createApp({ gatherMs: 0, ...overrides });
   // Objects share the isolate, so one fake serves both them and the app.
   vi.spyOn(globalThis, "fetch").mockImplementation((input, init) => {
     const request = new Request(input, init);
