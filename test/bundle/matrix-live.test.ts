@@ -1,6 +1,7 @@
 /**
  * The matrix once more, for what goes on during a call: progress, forms that the server has the user fill in, and calls
- * that are given up; and for what servers have beside tools. All as without the gateway.
+ * that are given up; and for what servers have beside tools. All as without the gateway, and although no request comes
+ * to the isolate that the one before has come to.
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createKey, type RegisteredServer, registerServer } from "./support/api.ts";
@@ -10,9 +11,11 @@ import { type PassThrough, startPassThrough } from "./support/pass-through.ts";
 import { labelled, running } from "./support/running.ts";
 import { directClient, doorsOf, LIVE_UPSTREAMS, type LiveUpstream } from "./support/upstreams.ts";
 
-const gateway = running("the gateway", startGateway);
+/** Each isolate looks so often whether what it remembers still holds. */
+const SETTINGS = { SNAPSHOT_TTL_MS: "50" };
+const gateway = running("the gateway", () => startGateway(SETTINGS, { isolates: 3 }));
 /** What is in front of a Worker tells it at once that a client has left; workerd by itself learns it when it writes. */
-const edge = running("the edge", () => startPassThrough(gateway().url));
+const edge = running("the edge", () => startPassThrough(gateway().isolates));
 const ANSWER = { name: "Ada", username: "ada", email: "ada@example.com" };
 
 describe.each(labelled(LIVE_UPSTREAMS))("%s", (label, upstream) => {

@@ -21,14 +21,19 @@ export interface Passed {
  * A port of this machine behind which another one is. Method, path, `Host`, `Origin` and all other headers pass as they
  * are, bodies stream both ways, and whoever leaves is left.
  *
+ * @param to Where requests go; to several they go in turn, wherever the one before has gone.
  * @param added Headers that each request gets on the way, by their lower-case names.
  */
-export async function startPassThrough(to: string, added: Readonly<Record<string, string>> = {}): Promise<PassThrough> {
+export async function startPassThrough(
+  to: string | readonly string[],
+  added: Readonly<Record<string, string>> = {},
+): Promise<PassThrough> {
   const lines: string[] = [];
   const passed: Passed[] = [];
-  const { hostname, port } = new URL(to);
+  const places = [to].flat().map((url) => new URL(url));
   const server = createServer((incoming, outgoing) => {
     const { method, url, headers } = incoming;
+    const { hostname, port } = places[passed.length % places.length] ?? new URL("about:blank");
     // A connection of its own, which nobody ends between two requests.
     const onward = request({ hostname, port, method, path: url, headers: { ...headers, ...added }, agent: false });
     const passing = { body: "", isLeft: false };
