@@ -134,7 +134,7 @@ async function givenUp(tap: PassThrough, client: Connection, tool: string, args:
     return (JSON.parse(body) as { params?: { requestId?: unknown } }).params?.requestId === id;
   };
   return expect
-    .poll(() => call?.isLeft === true || tap.passed.slice(before).some(isTold), { timeout: 1_000 })
+    .poll(() => call?.isLeft === true || tap.passed.slice(before).some(isTold), { timeout: 5_000 })
     .toBe(true)
     .then(
       () => true,
