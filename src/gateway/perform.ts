@@ -309,12 +309,26 @@ async function sessionFor(
   const { owner, subjectToken } = askerOf(request);
   const { name, client } = request.upstream;
   const as = { owner: owner ?? SERVER_ITSELF, tokenId: token?.token_id ?? null, subjectToken, client };
-  const opened = await deps.upstreamSession(name, server, as, lost);
+  const opened = await orLeft(deps.upstreamSession(name, server, as, lost), request.left);
+  if (opened === "left") return { failure: { kind: "failed", reason: BREAKAGES.left, retry: "never" } };
   if (opened.ok) return { session: opened.session };
   const { message: reason, isTimeout, status } = opened.failure;
   if (token !== null && status === 401) return { failure: { kind: "failed", reason, retry: "new token", scopes: [] } };
   const waited = isTimeout ? { timeoutMs: server.record.timeout_ms ?? DEFAULT_TIMEOUT_MS } : {};
   return { failure: { kind: "failed", reason, retry: "never", ...waited } };
+}
+
+/** What comes of something that cannot be ended, for as long as somebody waits for it. */
+async function orLeft<T>(work: Promise<T>, left: AbortSignal): Promise<T | "left"> {
+  const gone = Promise.withResolvers<"left">();
+  const leave = () => gone.resolve("left");
+  left.addEventListener("abort", leave);
+  if (left.aborted) leave();
+  try {
+    return await Promise.race([work, gone.promise]);
+  } finally {
+    left.removeEventListener("abort", leave);
+  }
 }
 
 function codeOf({ timeoutMs }: Pick<NoAnswer, "timeoutMs">) {
