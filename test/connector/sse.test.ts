@@ -222,7 +222,9 @@ describe("a server over HTTP+SSE", () => {
     await agent.modern("/mcp", "tools/call", { name: "old__search", arguments: {} });
     const [, stream] = upstream.streams;
     stream?.push('{"jsonrpc":"2.0","id":"p1","method":"ping"}');
-    await expect.poll(() => upstream.seen.at(-1)?.text).toBe('{"jsonrpc":"2.0","id":"p1","result":{}}');
+    await expect
+      .poll(() => upstream.seen.at(-1)?.text, { timeout: 10_000 })
+      .toBe('{"jsonrpc":"2.0","id":"p1","result":{}}');
     stream?.push('{"jsonrpc":"2.0","id":"p2","method":"roots/list"}');
     await expect.poll(() => upstream.seen.at(-1)?.message).toMatchObject({ id: "p2", error: { code: -32601 } });
   });

@@ -93,7 +93,7 @@ describe("the state of a server", () => {
         },
       });
       const discovery = gateway.admin("POST", `${path}/discover`);
-      await vi.waitFor(() => expect(at.isReached).toBe(true));
+      await vi.waitFor(() => expect(at.isReached).toBe(true), 10_000);
       await patch({ enabled: false });
       at.isDisabled = true;
       expect([400, 502]).toContain((await discovery).status);

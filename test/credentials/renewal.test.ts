@@ -227,7 +227,7 @@ describe("a renewal that something overtakes", () => {
     later(HOUR);
     Object.assign(gate, { isAsked: false, mayGo: false });
     const calling = call(world, agent);
-    await vi.waitFor(() => expect(gate.isAsked).toBe(true));
+    await vi.waitFor(() => expect(gate.isAsked).toBe(true), 10_000);
     await env.DB.prepare("DELETE FROM tokens WHERE user_id = ?").bind(owner.user_id).run();
     gate.mayGo = true;
     await calling;
@@ -245,7 +245,7 @@ describe("a renewal that something overtakes", () => {
     later(HOUR);
     Object.assign(gate, { isAsked: false, mayGo: false });
     const calling = call(world, agent);
-    await vi.waitFor(() => expect(gate.isAsked).toBe(true));
+    await vi.waitFor(() => expect(gate.isAsked).toBe(true), 10_000);
     const value = {
       access_token: "another",
       refresh_token: null,

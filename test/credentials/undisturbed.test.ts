@@ -36,7 +36,7 @@ it.each(["modern", "legacy"] as const)(
     const calling = agent[era]("/mcp", "tools/call", CALL).finally(() => {
       isAnswered = true;
     });
-    await vi.waitFor(() => expect(gate.isAsked).toBe(true));
+    await vi.waitFor(() => expect(gate.isAsked).toBe(true), 10_000);
     for (const door of ["/mcp", "/mcp/docs"]) {
       await agent.initialize(door);
       expect((await agent.modern(door, "server/discover")).status).toBe(200);

@@ -55,7 +55,7 @@ it.each(["modern", "legacy"] as const)(
     const waiting = hanging.map((name) => call(name).finally(() => ended++));
     await vi.waitFor(() => {
       for (const name of hanging) expect(servers.get(name)?.seen, name).toHaveLength(1);
-    });
+    }, 10_000);
 
     expect(await answersOfOthers()).toEqual(before);
     expect(ended, "calls to the hanging servers that have ended").toBe(0);
@@ -118,7 +118,7 @@ it("a call that waits in vain ends at its deadline, also when its legacy client 
   const body = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"search"}}';
   const headers = { Authorization: `Bearer ${agent.key.value}`, "Content-Type": "application/json" };
   const answered = gateway.fetch("/mcp/docs", { method: "POST", headers, body, signal: client.signal });
-  await vi.waitFor(() => expect(upstream.calls()).toHaveLength(1));
+  await vi.waitFor(() => expect(upstream.calls()).toHaveLength(1), 10_000);
   client.abort();
   await answered.catch(() => undefined);
   expect(await agent.rows()).toMatchObject([{ ok: false, outcome: "upstream_timeout", attempts: 1 }]);

@@ -157,7 +157,7 @@ describe("a stream of notices that breaks", () => {
     });
     const heard = readStream(get);
     const call = readStream(await agent.legacy("/mcp/docs", "tools/call", { name: "search" }, session));
-    for (let tries = 0; tries < 200 && notices.length === 0; tries++) await new Promise((go) => setTimeout(go, 10));
+    for (let tries = 0; tries < 1_000 && notices.length === 0; tries++) await new Promise((go) => setTimeout(go, 10));
     notices[0]?.close();
     const before = await (await agent.legacy("/mcp/docs", "tools/list", {}, session)).text();
     expect(before).toContain('"search"');
@@ -165,7 +165,7 @@ describe("a stream of notices that breaks", () => {
     running?.stream.push(`{"jsonrpc":"2.0","id":${running.id},"result":{"content":[]}}`);
     expect((await call.next()).value).toMatchObject({ result: { content: [] } });
     // The server is listened to again, and its client has noticed nothing.
-    for (let tries = 0; tries < 400 && notices.length < 2; tries++) await new Promise((go) => setTimeout(go, 10));
+    for (let tries = 0; tries < 1_000 && notices.length < 2; tries++) await new Promise((go) => setTimeout(go, 10));
     notices[1]?.push('{"jsonrpc":"2.0","method":"notifications/prompts/list_changed"}');
     expect((await heard.next()).value).toMatchObject({ method: "notifications/prompts/list_changed" });
     await heard.return({});

@@ -52,7 +52,7 @@ async function listen(agent: Agent, door: string, notifications: object, id = "l
 }
 
 const until = async (isThere: () => boolean) => {
-  for (let tries = 0; tries < 200 && !isThere(); tries++) await new Promise((resolve) => setTimeout(resolve, 10));
+  for (let tries = 0; tries < 1_000 && !isThere(); tries++) await new Promise((resolve) => setTimeout(resolve, 10));
   expect(isThere()).toBe(true);
 };
 

@@ -122,7 +122,7 @@ describe("the keys", () => {
     world.pages[KEYS] = () => answered.promise.then(() => page?.() ?? Response.error());
     const token = await sign(next);
     const first = provider.verify(token);
-    await vi.waitFor(() => expect(world.asked).toEqual([METADATA, KEYS, KEYS]));
+    await vi.waitFor(() => expect(world.asked).toEqual([METADATA, KEYS, KEYS]), 10_000);
     await expect(provider.verify(token)).rejects.toMatchObject(UNAVAILABLE);
     answered.resolve();
     expect(await first).toMatchObject({ sub: "ada" });
@@ -138,7 +138,7 @@ describe("the keys", () => {
     world.pages[KEYS] = () => new Promise(() => undefined);
     const token = await sign(next);
     void provider.verify(token);
-    await vi.waitFor(() => expect(world.asked).toHaveLength(3));
+    await vi.waitFor(() => expect(world.asked).toHaveLength(3), 10_000);
     Object.assign(world.pages, { [KEYS]: page });
     world.keys = [next];
     world.now += 10_000;
@@ -154,7 +154,7 @@ describe("the keys", () => {
     const [former, page] = [await world.pages[KEYS]?.(), world.pages[KEYS]];
     world.pages[KEYS] = () => slow.promise;
     const early = provider.verify(await sign(key)).catch(() => undefined);
-    await vi.waitFor(() => expect(world.asked).toEqual([METADATA, KEYS]));
+    await vi.waitFor(() => expect(world.asked).toEqual([METADATA, KEYS]), 10_000);
     const next = await newKey();
     world.keys = [next];
     Object.assign(world.pages, { [KEYS]: page });
