@@ -3,6 +3,7 @@
  * address of its own. The stream is the session, so a link lives where an object can hold it.
  */
 import { isEventStream } from "../http/body.ts";
+import { eventText } from "../platform/event-text.ts";
 import type { Outgoing, Send } from "../platform/guarded-fetch.ts";
 import { randomToken } from "../platform/ids.ts";
 import { isObject } from "../platform/json-value.ts";
@@ -185,7 +186,7 @@ function startLink(
             progressToken: progressTokenOf(value),
             put(text) {
               begun.resolve();
-              controller.enqueue(encoder.encode(`data: ${text.replace(/\r\n|\n|\r/g, "\ndata: ")}\n\n`));
+              controller.enqueue(encoder.encode(eventText(text)));
               if ((controller.desiredSize ?? 0) < -MAX_WAITING_BYTES) giveUp(true);
             },
             end() {

@@ -1,5 +1,6 @@
 /** How the events of a call reach the client: as one JSON body, or as a stream that is kept alive. */
 import type { CallRow } from "../calls/call.ts";
+import { eventText } from "../platform/event-text.ts";
 import type { StreamPlace } from "./client-side.ts";
 import type { CallEvent } from "./tool-call.ts";
 
@@ -171,10 +172,9 @@ async function withKeepAlive<T>(work: Promise<T>, beat: () => Promise<void>): Pr
 
 /** A message as an event; a text with line breaks takes several lines, which the reader joins again. */
 export function eventOf(text: string, { eventId, retryMs }: StreamPlace = {}): string {
-  const lines = text.split(/\r\n|\n|\r/).map((line) => `data: ${line}\n`);
   const place = [
     ...(eventId === undefined ? [] : [`id: ${eventId}\n`]),
     ...(retryMs === undefined ? [] : [`retry: ${retryMs}\n`]),
   ];
-  return `${text === "" ? "" : "event: message\n"}${place.join("")}${lines.join("")}\n`;
+  return `${text === "" ? "" : "event: message\n"}${place.join("")}${eventText(text)}`;
 }

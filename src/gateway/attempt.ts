@@ -112,11 +112,12 @@ export async function* attemptRequest(
   };
   async function* answer(received: Received, status: number): AsyncGenerator<RequestEvent, Attempt> {
     const from = { era, status, serverInfo: record.server_info, serverId: record.server_id };
-    const edits = side.edits?.(from, message);
-    if (received.bytes === undefined || edits === undefined) return { kind: "answer", received, from };
+    const { bytes } = received;
+    const edits = bytes && side.edits?.(from, message);
+    if (bytes === undefined || edits === undefined) return { kind: "answer", received, from };
     const owner = { principal: request.principal, serverId: record.server_id };
     const closeTask = (related: string) => deps.tasks.closeRelated(related, owner);
-    const passed = yield* passLarge(message, received.bytes, { id, edits, from, closeTask }, deadline);
+    const passed = yield* passLarge(message, bytes, { id, edits, from, closeTask }, deadline);
     if (typeof passed !== "string") return { kind: "ended", response: passed };
     return { ...brokenFailure({ breakage: passed }, timeoutMs), retry: "never", isCut: true };
   }

@@ -1,4 +1,5 @@
 import { GatewayError } from "../failure/gateway-error.ts";
+import { joined } from "../platform/chunks.ts";
 import { depthOf, duplicateKey, hasKey } from "../platform/json-text.ts";
 
 /** PS-74. */
@@ -34,13 +35,7 @@ async function readCounted(body: ReadableStream<Uint8Array> | null): Promise<Uin
       chunks.push(chunk);
     }
   }
-  const all = new Uint8Array(size);
-  let at = 0;
-  for (const chunk of chunks) {
-    all.set(chunk, at);
-    at += chunk.length;
-  }
-  return all;
+  return joined(chunks);
 }
 
 function tooLarge(): GatewayError {

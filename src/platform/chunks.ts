@@ -38,3 +38,16 @@ function byteReaderOf(body: ReadableStream<Uint8Array>): ReadableStreamBYOBReade
     return null;
   }
 }
+
+/** Pieces as one; the piece itself where there is no other. */
+export function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const [first] = parts;
+  if (first !== undefined && parts.length === 1) return first;
+  const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}

@@ -5,6 +5,8 @@
  * parses it will find out.
  */
 import { TooLarge } from "./bounded-text.ts";
+import { joined } from "./chunks.ts";
+import { BACKSLASH, CLOSE_BRACE, CLOSE_BRACKET, COMMA, OPEN_BRACE, OPEN_BRACKET, QUOTE } from "./json-text.ts";
 
 /** What becomes of a member. */
 export type MemberRule =
@@ -32,13 +34,6 @@ export const MAX_TAKEN = 64 * 1024;
 /** Bytes of a member's name with the white space around it. */
 const MAX_HELD = 64 * 1024;
 
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
-const OPEN_BRACE = 0x7b;
-const CLOSE_BRACE = 0x7d;
-const OPEN_BRACKET = 0x5b;
-const CLOSE_BRACKET = 0x5d;
-const COMMA = 0x2c;
 const COLON = 0x3a;
 
 export interface JsonEditor {
@@ -276,16 +271,4 @@ function nameIn(quoted: string): string {
 
 function isSpace(byte: number): boolean {
   return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const [first] = parts;
-  if (first !== undefined && parts.length === 1) return first;
-  const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
 }

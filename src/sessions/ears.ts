@@ -6,6 +6,7 @@
 
 import type { Received } from "../connector/exchange.ts";
 import type { NoticesOpened } from "../connector/notices.ts";
+import { eventText } from "../platform/event-text.ts";
 import type { NoticesAsk } from "./session.ts";
 
 export interface EarDeps<Ask> {
@@ -152,7 +153,7 @@ export function createEars<Ask>(deps: EarDeps<Ask>, followed: (serverId: string)
               uris,
               put(text) {
                 if (!isOpen) return;
-                controller.enqueue(encoder.encode(`data: ${text.replace(/\r\n|\n|\r/g, "\ndata: ")}\n\n`));
+                controller.enqueue(encoder.encode(eventText(text)));
                 if ((controller.desiredSize ?? 0) < -MAX_WAITING_BYTES) listener.end();
               },
               beat() {

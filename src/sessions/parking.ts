@@ -12,6 +12,7 @@ import { resumableEvents } from "../connector/resumption.ts";
 import { isDeclared } from "../connector/server-request.ts";
 import { credentialAmong } from "../connector/sse-link.ts";
 import { isEventStream } from "../http/body.ts";
+import { dataText, eventText } from "../platform/event-text.ts";
 import type { Outgoing, Send } from "../platform/guarded-fetch.ts";
 import { memberOf } from "../platform/json-text.ts";
 import { PARKED, parkedMessage } from "./parked.ts";
@@ -112,13 +113,13 @@ export function createParking(onParked: () => Promise<void>): Parking {
               // A stream that breaks within it breaks here as well.
               const { done, value } = await rest.next();
               if (done === true) rest = undefined;
-              return controller.enqueue(encoder.encode(done === true ? "\n\n" : linesOf(value)));
+              return controller.enqueue(encoder.encode(done === true ? "\n\n" : dataText(value)));
             }
             const next = await call.events.next().catch(() => ({ done: true, value: undefined }) as const);
             if (next.done === true) return controller.close();
             if (next.value.data === "") continue;
             rest = next.value.rest;
-            if (rest !== undefined) return controller.enqueue(encoder.encode(`data: ${linesOf(next.value.data)}`));
+            if (rest !== undefined) return controller.enqueue(encoder.encode(`data: ${dataText(next.value.data)}`));
             const message = parseMessage(next.value.data);
             const { method, id, params } = message?.value ?? {};
             // Nobody but this object says that a call waits.
@@ -192,13 +193,4 @@ export function createParking(onParked: () => Promise<void>): Parking {
 
 function once(text: string): Response {
   return new Response(eventText(text), { headers: { "Content-Type": "text/event-stream" } });
-}
-
-function eventText(text: string): string {
-  return `data: ${linesOf(text)}\n\n`;
-}
-
-/** Further lines are lines of data as well. */
-function linesOf(text: string): string {
-  return text.replace(/\r\n|\n|\r/g, "\ndata: ");
 }
